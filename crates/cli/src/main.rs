@@ -1,0 +1,2 @@
+//! millstream
+fn main() {}

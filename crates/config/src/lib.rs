@@ -1,0 +1,1 @@
+//! Pipeline files: text, spanned tree, typed spec, diagnostics

@@ -1,0 +1,149 @@
+//! Records as a source delivers them: bytes with a position.
+
+use std::sync::Arc;
+
+/// The timestamp of a record whose source has none.
+pub const NO_TIMESTAMP: i64 = i64::MIN;
+const ABSENT: u32 = u32::MAX;
+
+/// A header: a name and bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The header's name.
+    pub name: String,
+    /// Its value, as it came.
+    pub value: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    offset: u64,
+    timestamp_ms: i64,
+    key: (u32, u32),
+    value: (u32, u32),
+    headers: (u32, u32),
+}
+
+/// A batch of records of one partition, in order of offset, in one allocation.
+///
+/// Bounded by the reader's [`PollLimit`](crate::source::PollLimit); at most 4 GiB of bytes.
+#[derive(Debug, Default)]
+pub struct RawBatch {
+    /// The partition these records come from.
+    pub partition: u32,
+    bytes: Vec<u8>,
+    slots: Vec<Slot>,
+    headers: Vec<Header>,
+}
+
+impl RawBatch {
+    /// An empty batch of one partition.
+    pub fn new(partition: u32) -> Self {
+        Self { partition, ..Self::default() }
+    }
+
+    /// An empty batch with room for that many records and bytes.
+    pub fn with_capacity(partition: u32, records: usize, bytes: usize) -> Self {
+        Self { partition, bytes: Vec::with_capacity(bytes), slots: Vec::with_capacity(records), headers: Vec::new() }
+    }
+
+    /// Appends a record. `timestamp_ms` may be [`NO_TIMESTAMP`]; a `None` value is a tombstone.
+    pub fn push(&mut self, offset: u64, timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[Header]) {
+        let key = self.put(key);
+        let value = self.put(value);
+        let first = self.headers.len() as u32;
+        self.headers.extend_from_slice(headers);
+        self.slots.push(Slot { offset, timestamp_ms, key, value, headers: (first, headers.len() as u32) });
+    }
+
+    fn put(&mut self, part: Option<&[u8]>) -> (u32, u32) {
+        let Some(part) = part else { return (0, ABSENT) };
+        let start = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(part);
+        (start, part.len() as u32)
+    }
+
+    fn get(&self, (start, length): (u32, u32)) -> Option<&[u8]> {
+        if length == ABSENT {
+            return None;
+        }
+        self.bytes.get(start as usize..start as usize + length as usize)
+    }
+
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Bytes of keys and values held.
+    pub fn bytes_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The offset of record `i`. Panics if `i` is out of range, as slices do.
+    #[inline]
+    pub fn offset(&self, i: usize) -> u64 {
+        self.slots[i].offset
+    }
+
+    /// The record's own timestamp (milliseconds), or [`NO_TIMESTAMP`].
+    #[inline]
+    pub fn timestamp_ms(&self, i: usize) -> i64 {
+        self.slots[i].timestamp_ms
+    }
+
+    /// The key of record `i`.
+    #[inline]
+    pub fn key(&self, i: usize) -> Option<&[u8]> {
+        self.get(self.slots[i].key)
+    }
+
+    /// The value of record `i`; `None` is a tombstone.
+    #[inline]
+    pub fn value(&self, i: usize) -> Option<&[u8]> {
+        self.get(self.slots[i].value)
+    }
+
+    /// The headers of record `i`.
+    pub fn headers(&self, i: usize) -> &[Header] {
+        let (first, count) = self.slots[i].headers;
+        self.headers.get(first as usize..(first + count) as usize).unwrap_or_default()
+    }
+}
+
+/// One record inside a shared batch.
+#[derive(Clone, Debug)]
+pub struct RecordRef {
+    /// The batch that holds the bytes.
+    pub batch: Arc<RawBatch>,
+    /// The record's place in it.
+    pub index: u32,
+}
+
+impl RecordRef {
+    /// The record's offset.
+    pub fn offset(&self) -> u64 {
+        self.batch.offset(self.index as usize)
+    }
+    /// The record's key.
+    pub fn key(&self) -> Option<&[u8]> {
+        self.batch.key(self.index as usize)
+    }
+    /// The record's value.
+    pub fn value(&self) -> Option<&[u8]> {
+        self.batch.value(self.index as usize)
+    }
+    /// The record's headers.
+    pub fn headers(&self) -> &[Header] {
+        self.batch.headers(self.index as usize)
+    }
+    /// The record's own timestamp, or [`NO_TIMESTAMP`].
+    pub fn timestamp_ms(&self) -> i64 {
+        self.batch.timestamp_ms(self.index as usize)
+    }
+}

@@ -1,0 +1,1 @@
+//! Plans, wires and drives pipelines

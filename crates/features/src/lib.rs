@@ -1,0 +1,3 @@
+//! SQL features over event time.
+
+pub mod window;

@@ -1,0 +1,3 @@
+//! OVER windows as an incremental operator.
+
+pub mod spec;

@@ -1,0 +1,1 @@
+//! Drive a pipeline in memory

@@ -1,0 +1,1 @@
+//! Load and evaluate tree ensembles, exactly as their framework does
