@@ -1,1 +1,3 @@
 //! Sources, sinks and codecs
+
+pub mod codec;
