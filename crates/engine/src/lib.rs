@@ -1,1 +1,27 @@
-//! Plans, wires and drives pipelines
+//! Plans, wires and drives pipelines. Knows no vendor and no SQL: connectors, features and models come
+//! through the traits of `millstream-core`.
+//!
+//! Three phases, never mixed: [`load`] is pure (it reads the pipeline file, and the models and tables it
+//! names, and changes nothing), [`Plan`] can be explained and asked about its state, [`run`] connects and spawns.
+
+pub mod artifacts;
+pub mod changes;
+pub mod codes;
+mod committer;
+pub mod explain;
+pub mod live;
+mod load;
+mod plan;
+mod predict;
+mod recovery;
+mod route;
+mod run;
+mod snapshot;
+pub mod task;
+mod worker;
+
+pub use changes::{StateChange, StateReport};
+pub use live::{Live, Phase, StageLatency, Summary};
+pub use load::{LoadOptions, Loaded, Overrides, load};
+pub use plan::Plan;
+pub use run::{RunOptions, run};

@@ -1,0 +1,133 @@
+//! Models and tables over time: which bytes serve from which event on.
+//!
+//! A model or table that changes on disk is an outside influence, so the change is journaled at a position.
+//! Where state depends on what served earlier (a window over a joined column, say), a copy of the old bytes is
+//! kept in the data directory by digest, and a fold uses it up to the change.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use millstream_core::{Error, JournalEntry, Result};
+use millstream_features::Tables;
+
+use crate::codes::ARTIFACT_MISSING;
+use crate::plan::{Plan, PlannedModel, StepKind};
+
+/// A file that a pipeline depends on.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// `model <name>` or `table <name>`.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// SHA-256 of its bytes, hex.
+    pub digest: String,
+}
+
+/// The models and tables that serve at some position.
+#[derive(Clone)]
+pub struct Serving {
+    pub(crate) tables: Tables,
+    pub(crate) models: BTreeMap<String, PlannedModel>,
+}
+
+impl Serving {
+    /// What the plan loaded: the files as they are now.
+    pub(crate) fn now(plan: &Plan) -> Self {
+        Self { tables: plan.tables.clone(), models: plan.models.clone() }
+    }
+
+    /// What served when these digests did. Falls back to the files as they are now for what no state depends on.
+    pub(crate) fn at(plan: &Plan, digests: &BTreeMap<String, String>) -> Result<Self> {
+        let mut serving = Self::now(plan);
+        for file in state_files(plan) {
+            let Some(digest) = digests.get(&file.name).filter(|d| **d != file.digest) else { continue };
+            let copy = copy_path(plan, digest, &file);
+            if !copy.exists() {
+                return Err(Error::new(
+                    ARTIFACT_MISSING,
+                    format!("{} has changed since the last run, and its earlier content `{}` is gone", file.name, copy.display()),
+                )
+                .help("put the earlier file back, or start over with `--fresh`"));
+            }
+            match file.name.split_once(' ') {
+                Some(("table", name)) => serving.tables = serving.tables.reloaded(name, &copy)?,
+                Some((_, name)) => {
+                    if let Some(model) = serving.models.get_mut(name) {
+                        model.model = millstream_models::load(&copy, None)?;
+                    }
+                }
+                None => {}
+            }
+        }
+        Ok(serving)
+    }
+}
+
+/// Every file the plan depends on.
+pub(crate) fn files(plan: &Plan) -> Vec<File> {
+    let models = plan.models.values().map(|m| File {
+        name: format!("model {}", m.name),
+        path: m.path.clone(),
+        digest: m.model.digest().to_owned(),
+    });
+    plan.table_files.iter().cloned().chain(models).collect()
+}
+
+/// The digests of all files, by journal name.
+pub(crate) fn digests(plan: &Plan) -> BTreeMap<String, String> {
+    files(plan).into_iter().map(|f| (f.name, f.digest)).collect()
+}
+
+/// The files that some step's state depends on.
+fn state_files(plan: &Plan) -> Vec<File> {
+    let feeds = plan.feeds_state();
+    let mut names = Vec::new();
+    for (i, step) in plan.steps.iter().enumerate().filter(|(i, _)| feeds[i + 1]) {
+        match &step.kind {
+            StepKind::Sql(query) => names.extend(query.tables().iter().map(|t| format!("table {t}"))),
+            StepKind::Predict(_) if !feeds[i + 1] => {}
+            StepKind::Predict(predict) => names.extend(predict.model_name().map(|m| format!("model {m}"))),
+        }
+    }
+    files(plan).into_iter().filter(|f| names.contains(&f.name)).collect()
+}
+
+fn copy_path(plan: &Plan, digest: &str, file: &File) -> PathBuf {
+    let extension = file.path.extension().and_then(|e| e.to_str()).unwrap_or("bin");
+    plan.env.data_dir().join("artifacts").join(format!("{digest}.{extension}"))
+}
+
+/// Keeps a copy of every file that state depends on.
+///
+/// # Errors
+/// The data directory can't be written.
+pub(crate) fn keep_copies(plan: &Plan) -> Result<()> {
+    for file in state_files(plan) {
+        let copy = copy_path(plan, &file.digest, &file);
+        if copy.exists() {
+            continue;
+        }
+        let write = || -> std::io::Result<()> {
+            fs::create_dir_all(plan.env.data_dir().join("artifacts"))?;
+            let temporary = copy.with_extension("tmp");
+            fs::copy(&file.path, &temporary)?;
+            fs::File::open(&temporary)?.sync_all()?;
+            fs::rename(&temporary, &copy)
+        };
+        write().map_err(|e| {
+            Error::new(ARTIFACT_MISSING, format!("can't keep a copy of {} as `{}`", file.name, copy.display())).because(e)
+        })?;
+    }
+    Ok(())
+}
+
+/// The journal entries that bring `served` up to the plan's files, from `at` on.
+pub(crate) fn changes(plan: &Plan, served: &BTreeMap<String, String>, at: u64) -> Vec<JournalEntry> {
+    digests(plan)
+        .into_iter()
+        .filter(|(name, digest)| served.get(name) != Some(digest))
+        .map(|(name, digest)| JournalEntry::Artifact { at, name, digest })
+        .collect()
+}

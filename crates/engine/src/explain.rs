@@ -1,0 +1,120 @@
+//! What a plan is, for people: `millstream explain`.
+
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+use crate::plan::{Plan, PlannedOutput, StepKind};
+use crate::predict::Scorer;
+
+/// Renders the plan, the state each step keeps, guarantees and settings.
+pub(crate) fn explain(plan: &Plan) -> String {
+    let mut text = String::new();
+    // Writing to a string can't fail.
+    let _ = write(plan, &mut text);
+    text
+}
+
+fn write(plan: &Plan, out: &mut String) -> fmt::Result {
+    let settings = &plan.settings;
+    writeln!(out, "pipeline {}", plan.name)?;
+    writeln!(out, "  delivery {}, an epoch closes when the input is drained or after {}", settings.delivery, span(settings.epoch_max))?;
+    writeln!(
+        out,
+        "  {} worker{}, micro-batches of up to {} rows, snapshots every {} (keeping {}), a commit survives {}",
+        settings.workers,
+        if settings.workers == 1 { "" } else { "s" },
+        settings.batch_rows_max,
+        span(settings.snapshot_every),
+        settings.snapshots_keep,
+        if settings.sync { "a loss of power" } else { "a crash of the process" },
+    )?;
+    source(plan, out)?;
+    for step in &plan.steps {
+        let input = step.input.checked_sub(1).map_or(plan.source.name.as_str(), |i| plan.steps[i].name.as_str());
+        match &step.kind {
+            StepKind::Sql(query) => {
+                writeln!(out, "\nstep {} (sql) from {input}", step.name)?;
+                indent(out, &query.explain())?;
+                if !query.is_stateful() {
+                    writeln!(out, "  state: none")?;
+                }
+                for state in query.state() {
+                    writeln!(out, "  state:")?;
+                    indent(out, &state.to_string())?;
+                }
+            }
+            StepKind::Predict(predict) => {
+                writeln!(out, "\nstep {} (predict) from {input}", step.name)?;
+                match &predict.scorer {
+                    Scorer::Model { model, output, .. } => {
+                        writeln!(out, "  model {} version {}: {}", model.name, model.version, model.model.describe())?;
+                        writeln!(out, "  digest {}", model.model.digest())?;
+                        let names: Vec<_> =
+                            model.model.signature().inputs.iter().map(|i| i.name.as_deref().unwrap_or("?")).collect();
+                        writeln!(out, "  inputs {}; output {output:?}", names.join(", "))?;
+                    }
+                    Scorer::Rules { name, rules, default, .. } => {
+                        writeln!(out, "  rules {name}: the first of {} that is true, else {default}", rules.len())?;
+                    }
+                }
+                writeln!(out, "  state: none")?;
+            }
+        }
+        let columns: Vec<_> = step.schema.fields().iter().map(|f| format!("{}: {}", f.name(), f.data_type())).collect();
+        writeln!(out, "  columns {}", columns.join(", "))?;
+    }
+    for output in &plan.outputs {
+        write_output(plan, output, out)?;
+    }
+    match &plan.dead_letters {
+        Some(output) => write_output(plan, output, out)?,
+        None => writeln!(out, "\ndead letters: none; the run stops at the first bad event")?,
+    }
+    Ok(())
+}
+
+fn source(plan: &Plan, out: &mut String) -> fmt::Result {
+    let source = &plan.source;
+    writeln!(out, "\nsource {}: {}", source.name, source.spec.describe())?;
+    let partitions = source.spec.declared_partitions().map_or("as many partitions as it has".to_owned(), |p| match p {
+        1 => "1 partition, one task".to_owned(),
+        p => format!("{p} partitions, as many tasks"),
+    });
+    let end = if source.spec.bounded() { "ends by itself" } else { "does not end" };
+    writeln!(out, "  {partitions}; {end}; can give {}", source.spec.delivery())?;
+    match source.event_time {
+        None => writeln!(out, "  watermark: none (no `event_time`)")?,
+        Some((column, _)) => {
+            let idle = source.idle_after.map_or("never idle".to_owned(), |d| format!("idle after {}", span(d)));
+            writeln!(
+                out,
+                "  watermark: greatest `{}` seen minus {}; {idle}",
+                source.columns.field(column).name(),
+                span(Duration::from_nanos(u64::try_from(source.lateness_ns).unwrap_or(0))),
+            )?;
+        }
+    }
+    for (name, check) in &source.checks {
+        writeln!(out, "  check {name}: {}", check.text())?;
+    }
+    Ok(())
+}
+
+fn write_output(plan: &Plan, output: &PlannedOutput, out: &mut String) -> fmt::Result {
+    writeln!(out, "\noutput {}: {}", output.name, output.spec.describe())?;
+    if !output.context.dead_letters {
+        let input = output.input.checked_sub(1).map_or(plan.source.name.as_str(), |i| plan.steps[i].name.as_str());
+        let filter = output.filter.as_ref().map_or(String::new(), |f| format!(" where {}", f.text()));
+        writeln!(out, "  rows of {input}{filter}")?;
+    }
+    let given = output.spec.delivery().min(plan.source.spec.delivery());
+    writeln!(out, "  guarantee: {given}")
+}
+
+fn indent(out: &mut String, text: &str) -> fmt::Result {
+    text.lines().try_for_each(|line| writeln!(out, "    {line}"))
+}
+
+fn span(duration: Duration) -> String {
+    millstream_config::duration::show(duration)
+}
