@@ -10,10 +10,18 @@
 //! ```
 
 pub mod codes;
+mod columns;
+mod csv;
+mod decode;
+mod json;
+mod problem;
+mod text;
 
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+
+pub use decode::{Decoded, Decoder};
 
 /// How the bytes of a source's records are to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,4 @@
+//! CSV (RFC 4180, comma): records to columns, rows to records.
+
+pub(crate) mod decode;
+pub(crate) mod split;

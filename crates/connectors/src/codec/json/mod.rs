@@ -1,0 +1,7 @@
+//! JSON: events to columns, rows to objects.
+
+pub(crate) mod cursor;
+pub(crate) mod decode;
+pub(crate) mod shape;
+mod value;
+pub(crate) mod write;
