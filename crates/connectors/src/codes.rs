@@ -1,0 +1,105 @@
+//! The codes of sources, sinks and the log: `MS05xx`, `MS0610` to `MS0649`.
+
+use millstream_core::Code;
+
+/// A `type:` that names no connector.
+pub const UNKNOWN_CONNECTOR: Code = Code::new("MS0501", "unknown type of source or output");
+/// An option with a value that can't be.
+pub const BAD_OPTION: Code = Code::new("MS0502", "an option of a source or output can't have this value");
+/// An option that would do nothing next to the others.
+pub const NO_EFFECT: Code = Code::new("MS0503", "an option of a source or output has no effect");
+
+/// No file at the path, or none that matches the pattern.
+pub const FILE_NOT_FOUND: Code = Code::new("MS0510", "the input file does not exist");
+/// The operating system refused.
+pub const FILE_UNREADABLE: Code = Code::new("MS0511", "the input can't be read");
+/// A `.gz` or `.zst` file that does not decompress.
+pub const COMPRESSED_DAMAGED: Code = Code::new("MS0512", "a compressed file is damaged");
+/// The file is not the one the last commit read.
+pub const INPUT_CHANGED: Code = Code::new("MS0513", "the input changed since the last commit");
+/// A position that this source did not write.
+pub const BAD_CURSOR: Code = Code::new("MS0514", "a stored position can't be read");
+/// Compressed bytes under a name that does not say so.
+pub const NOT_NAMED_COMPRESSED: Code = Code::new("MS0515", "a compressed file is not named so");
+/// A record above the bound.
+pub const RECORD_TOO_LONG: Code = Code::new("MS0516", "a record is too long");
+/// CSV files whose headers differ, or that have none.
+pub const CSV_HEADER: Code = Code::new("MS0517", "the CSV header is missing or differs between files");
+/// Standard input can't go back.
+pub const STDIN_REPLAY: Code = Code::new("MS0518", "standard input can't be read again");
+
+/// The output is there already, and is not this pipeline's.
+pub const OUTPUT_EXISTS: Code = Code::new("MS0530", "the output exists and was not written by this pipeline");
+/// Someone else changed the output.
+pub const OUTPUT_CHANGED: Code = Code::new("MS0531", "the output was changed by someone else");
+/// The operating system refused.
+pub const OUTPUT_UNWRITABLE: Code = Code::new("MS0532", "the output can't be written");
+/// Staged bytes that are not those the commit named.
+pub const STAGED_DAMAGED: Code = Code::new("MS0533", "the staged rows of an output are damaged");
+/// The reader of standard output went away.
+pub const OUTPUT_CLOSED: Code = Code::new("MS0534", "standard output was closed");
+/// The receipts name another output than the pipeline file.
+pub const OUTPUT_MOVED: Code = Code::new("MS0535", "the output's path or format changed");
+/// A receipt that can't be read.
+pub const BAD_RECEIPT: Code = Code::new("MS0536", "a receipt of an output can't be read");
+
+/// Another process has the log.
+pub const LOG_LOCKED: Code = Code::new("MS0610", "the log is in use by another process");
+/// The log can't be opened.
+pub const LOG_UNOPENABLE: Code = Code::new("MS0611", "the log can't be opened");
+/// Commits that were acknowledged are gone.
+pub const LOG_LOST: Code = Code::new("MS0612", "the log has lost commits");
+/// Stored bytes that don't read back.
+pub const LOG_DAMAGED: Code = Code::new("MS0613", "the log is damaged");
+/// A write that failed.
+pub const LOG_WRITE: Code = Code::new("MS0614", "the log can't be written");
+/// A read that failed.
+pub const LOG_READ: Code = Code::new("MS0615", "the log can't be read");
+
+/// No topic of that name.
+pub const UNKNOWN_TOPIC: Code = Code::new("MS0620", "the topic does not exist");
+/// A topic of that name is there.
+pub const TOPIC_EXISTS: Code = Code::new("MS0621", "the topic exists already");
+/// A name or a number of partitions that can't be.
+pub const BAD_TOPIC: Code = Code::new("MS0622", "a topic can't be created like this");
+/// An offset that retention has removed, or that was never written.
+pub const OFFSET_GONE: Code = Code::new("MS0623", "the log does not reach back to this offset");
+/// The topic has another number of partitions than declared.
+pub const PARTITIONS_DIFFER: Code = Code::new("MS0624", "the topic has another number of partitions");
+/// A partition that the topic does not have.
+pub const UNKNOWN_PARTITION: Code = Code::new("MS0625", "the topic has no such partition");
+
+/// Every code of this crate but those of the codecs.
+pub const ALL: &[Code] = &[
+    UNKNOWN_CONNECTOR,
+    BAD_OPTION,
+    NO_EFFECT,
+    FILE_NOT_FOUND,
+    FILE_UNREADABLE,
+    COMPRESSED_DAMAGED,
+    INPUT_CHANGED,
+    BAD_CURSOR,
+    NOT_NAMED_COMPRESSED,
+    RECORD_TOO_LONG,
+    CSV_HEADER,
+    STDIN_REPLAY,
+    OUTPUT_EXISTS,
+    OUTPUT_CHANGED,
+    OUTPUT_UNWRITABLE,
+    STAGED_DAMAGED,
+    OUTPUT_CLOSED,
+    OUTPUT_MOVED,
+    BAD_RECEIPT,
+    LOG_LOCKED,
+    LOG_UNOPENABLE,
+    LOG_LOST,
+    LOG_DAMAGED,
+    LOG_WRITE,
+    LOG_READ,
+    UNKNOWN_TOPIC,
+    TOPIC_EXISTS,
+    BAD_TOPIC,
+    OFFSET_GONE,
+    PARTITIONS_DIFFER,
+    UNKNOWN_PARTITION,
+];

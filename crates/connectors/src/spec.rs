@@ -1,0 +1,100 @@
+//! What the engine knows of a source and of an output before anything is opened.
+
+use millstream_core::{Delivery, Encoder, Receipt, Result, RowSchema, Sink, Source, TaskId};
+
+use crate::codec::{EncodeContext, InputFormat, OutputFormat, Timestamps};
+use crate::env::Env;
+
+/// A source as the pipeline file describes it. Made without touching anything outside the file.
+pub trait SourceSpec: Send + Sync {
+    /// The strongest guarantee a pipeline that reads from it can give.
+    fn delivery(&self) -> Delivery;
+
+    /// Whether it comes to an end by itself.
+    fn bounded(&self) -> bool;
+
+    /// What it is, for people: ``file `tx-*.ndjson.gz` ``.
+    fn describe(&self) -> String;
+
+    /// How many partitions it has, where the pipeline file alone says so.
+    fn declared_partitions(&self) -> Option<u32>;
+
+    /// The format of its records as far as the pipeline file says it: the header of a CSV file is taken to be
+    /// the declared fields in their order.
+    fn declared_format(&self, schema: &RowSchema) -> InputFormat;
+
+    /// The format of its records; reads the header of a CSV file. May wait for the first line of standard input.
+    ///
+    /// # Errors
+    /// The input does not exist or can't be read, or has no header yet.
+    fn input_format(&self, env: &Env, schema: &RowSchema) -> Result<InputFormat>;
+
+    /// Looks whether it is there and readable (`check --connect`). Changes nothing.
+    ///
+    /// # Errors
+    /// It is not there, or can't be read.
+    fn probe(&self, env: &Env) -> Result<()>;
+
+    /// How many partitions it has; creates what the pipeline file says is to be created.
+    ///
+    /// # Errors
+    /// It can't be reached, or has another number than declared.
+    fn partitions(&self, env: &Env) -> Result<u32>;
+
+    /// Opens the reader of one partition, at the place where a pipeline that never committed begins.
+    ///
+    /// # Errors
+    /// It does not exist or can't be read.
+    fn open(&self, env: &Env, partition: u32) -> Result<Box<dyn Source>>;
+}
+
+/// An output as the pipeline file describes it. Made without touching anything outside the file.
+pub trait SinkSpec: Send + Sync {
+    /// The strongest guarantee a pipeline that writes to it can give.
+    fn delivery(&self) -> Delivery;
+
+    /// What it is, for people: ``file `out/scores.ndjson` ``.
+    fn describe(&self) -> String;
+
+    /// The format of what it takes.
+    fn format(&self) -> OutputFormat;
+
+    /// How it wants timestamps.
+    fn timestamps(&self) -> Timestamps;
+
+    /// The column that is the key of its records, where it has keys and one is named.
+    fn key(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whether it keeps rows apart as records, with key and headers.
+    fn boundaries(&self) -> bool {
+        false
+    }
+
+    /// Looks whether it could be written (`check --connect`). Changes nothing.
+    ///
+    /// # Errors
+    /// It could not be written.
+    fn probe(&self, env: &Env) -> Result<()>;
+
+    /// Opens the committer's side for the outputs of `tasks` tasks. Writes nothing before
+    /// [`Sink::recover`](millstream_core::Sink::recover).
+    ///
+    /// # Errors
+    /// It can't be reached or created.
+    fn open(&self, env: &Env, tasks: u32, context: &EncodeContext) -> Result<Box<dyn Sink>>;
+
+    /// The worker's side.
+    ///
+    /// # Errors
+    /// The columns can't be written in the output's format.
+    fn encoder(&self, context: &EncodeContext) -> Result<Box<dyn Encoder>>;
+
+    /// Removes what earlier runs wrote and the receipts name (`run --fresh`), so that the next run may begin
+    /// anew. What this output did not write is left alone.
+    ///
+    /// # Errors
+    /// It can't be removed.
+    fn discard(&self, env: &Env, committed: &[(TaskId, Receipt)]) -> Result<()>;
+}
