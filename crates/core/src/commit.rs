@@ -14,6 +14,8 @@ use crate::sink::{Chunk, Receipt};
 pub struct CommitRecord {
     /// Counts the task's epochs from 1.
     pub epoch: u64,
+    /// Where the task read its first record: what a fold from the very beginning starts at.
+    pub start: Position,
     /// The next record to read.
     pub position: Position,
     /// How many journal entries the task has written in all.

@@ -70,6 +70,16 @@ impl RawBatch {
         self.bytes.get(start as usize..start as usize + length as usize)
     }
 
+    /// A copy of the records in `range`; out-of-range ends are clamped.
+    #[must_use]
+    pub fn part(&self, range: std::ops::Range<usize>) -> Self {
+        let mut part = Self::new(self.partition);
+        for i in range.start..range.end.min(self.len()) {
+            part.push(self.offset(i), self.timestamp_ms(i), self.key(i), self.value(i), self.headers(i));
+        }
+        part
+    }
+
     /// The number of records.
     pub fn len(&self) -> usize {
         self.slots.len()

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use millstream_connectors::codec::InputFormat;
 use millstream_core::{Error, JournalEntry, Result};
 use millstream_features::Tables;
 
@@ -25,22 +26,24 @@ pub struct File {
     pub digest: String,
 }
 
-/// The models and tables that serve at some position.
+/// What a task is built with besides the plan: the models and tables that serve at some position, and the
+/// format of the input (a CSV file's header is known only when it is opened).
 #[derive(Clone)]
 pub struct Serving {
+    pub(crate) format: InputFormat,
     pub(crate) tables: Tables,
     pub(crate) models: BTreeMap<String, PlannedModel>,
 }
 
 impl Serving {
     /// What the plan loaded: the files as they are now.
-    pub(crate) fn now(plan: &Plan) -> Self {
-        Self { tables: plan.tables.clone(), models: plan.models.clone() }
+    pub fn now(plan: &Plan, format: InputFormat) -> Self {
+        Self { format, tables: plan.tables.clone(), models: plan.models.clone() }
     }
 
     /// What served when these digests did. Falls back to the files as they are now for what no state depends on.
-    pub(crate) fn at(plan: &Plan, digests: &BTreeMap<String, String>) -> Result<Self> {
-        let mut serving = Self::now(plan);
+    pub(crate) fn at(plan: &Plan, format: InputFormat, digests: &BTreeMap<String, String>) -> Result<Self> {
+        let mut serving = Self::now(plan, format);
         for file in state_files(plan) {
             let Some(digest) = digests.get(&file.name).filter(|d| **d != file.digest) else { continue };
             let copy = copy_path(plan, digest, &file);

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::{SchemaRef, TimeUnit};
-use millstream_connectors::codec::InputFormat;
 use millstream_connectors::{EncodeContext, Env, SinkSpec, SourceSpec};
 use millstream_core::{Delivery, Model, Result, RowSchema};
 use millstream_features::{Predicate, Projection, QueryPlan, Tables};
@@ -35,7 +34,6 @@ pub(crate) struct Settings {
 pub(crate) struct PlannedSource {
     pub(crate) name: String,
     pub(crate) spec: Box<dyn SourceSpec>,
-    pub(crate) format: InputFormat,
     pub(crate) schema: RowSchema,
     pub(crate) columns: SchemaRef,
     /// The event-time column and its unit.

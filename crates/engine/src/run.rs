@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Instant;
 
+use millstream_connectors::codec::InputFormat;
 use millstream_core::{
     CommitRecord, Error, JournalEntry, PollLimit, Polled, RawBatch, Receipt, Result, Source, Store, TaskId,
 };
@@ -52,7 +53,9 @@ pub fn run(plan: &Arc<Plan>, options: &RunOptions, live: &Arc<Live>) -> Result<S
     changes::remember(plan)?;
     artifacts::keep_copies(plan)?;
 
-    let starter = Starter { plan, store: store.as_ref(), snapshots: &snapshots, records: &records, live, options };
+    let format = plan.source.spec.input_format(&plan.env, &plan.source.schema)?;
+    let store_ref = store.as_ref();
+    let starter = Starter { plan, store: store_ref, snapshots: &snapshots, records: &records, live, options, format };
     let mut tasks = Vec::new();
     for partition in 0..partitions {
         tasks.push(starter.start(TaskId(partition))?);
@@ -207,9 +210,18 @@ struct Starter<'a> {
     records: &'a BTreeMap<TaskId, CommitRecord>,
     live: &'a Live,
     options: &'a RunOptions,
+    format: InputFormat,
 }
 
 impl Starter<'_> {
+    fn now(&self) -> Serving {
+        Serving::now(self.plan, self.format.clone())
+    }
+
+    fn at(&self, digests: &BTreeMap<String, String>) -> Result<Serving> {
+        Serving::at(self.plan, self.format.clone(), digests)
+    }
+
     fn start(&self, id: TaskId) -> Result<OwnedTask> {
         let plan = self.plan;
         let mut source = plan.source.spec.open(&plan.env, id.0)?;
@@ -218,13 +230,13 @@ impl Starter<'_> {
             self.snapshots.remove_ahead(id, 0);
             let start = source.position();
             let journal = artifacts::changes(plan, &BTreeMap::new(), start.offset);
-            let task = Task::new(plan.clone(), id, &Serving::now(plan))?;
+            let task = Task::new(plan.clone(), id, &self.now())?;
             return Ok(OwnedTask::new(task, source, start, journal));
         };
         self.snapshots.remove_ahead(id, commit.position.offset);
         let task = self.recover(id, commit, source.as_mut())?;
         let journal = artifacts::changes(plan, &commit.artifacts, commit.position.offset);
-        let task = if journal.is_empty() { task } else { self.with_serving(&task, &Serving::now(plan))? };
+        let task = if journal.is_empty() { task } else { self.with_serving(&task, &self.now())? };
         source.seek(&commit.position)?;
         Ok(OwnedTask::new(task, source, commit.start.clone(), journal))
     }
@@ -250,11 +262,11 @@ impl Starter<'_> {
         };
         let (task, from, done, to, serving) = match recovery::decide(&seen) {
             Start::Fresh | Start::Stateless { .. } | Start::Empty { .. } => {
-                return Task::new(plan.clone(), id, &Serving::at(plan, &commit.artifacts)?);
+                return Task::new(plan.clone(), id, &self.at(&commit.artifacts)?);
             }
             Start::Restore { snapshot, to, lost } => {
                 let chosen = &snapshots[snapshot];
-                let mut task = Task::new(plan.clone(), id, &Serving::at(plan, &chosen.header.artifacts)?)?;
+                let mut task = Task::new(plan.clone(), id, &self.at(&chosen.header.artifacts)?)?;
                 task.restore(&chosen.state, &lost)?;
                 let header = &chosen.header;
                 (task, header.position.clone(), header.journal_len, to, header.artifacts.clone())
@@ -268,7 +280,7 @@ impl Starter<'_> {
                         first.entry(name.clone()).or_insert_with(|| digest.clone());
                     }
                 }
-                (Task::new(plan.clone(), id, &Serving::at(plan, &first)?)?, from, 0, to, first)
+                (Task::new(plan.clone(), id, &self.at(&first)?)?, from, 0, to, first)
             }
             Start::Refuse { lost } => {
                 return Err(Error::new(
@@ -345,7 +357,7 @@ impl Starter<'_> {
                 if serving.insert(name.clone(), digest.clone()).as_ref() == Some(digest) {
                     return Ok(task);
                 }
-                self.with_serving(&task, &Serving::at(self.plan, serving)?)
+                self.with_serving(&task, &self.at(serving)?)
             }
         }
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimeUnit};
+use millstream_connectors::EncodeContext;
 use millstream_connectors::codec::{Decoded, Decoder};
 use millstream_core::error::Result;
 use millstream_core::rows::MetaColumns;
@@ -19,7 +20,7 @@ use millstream_core::{
 
 use crate::artifacts::Serving;
 use crate::codes::{EVENT_TIME, NO_DEAD_LETTERS};
-use crate::plan::{Plan, StepKind};
+use crate::plan::{Plan, PlannedOutput, StepKind};
 use crate::route;
 
 /// Told after each stage; measures, and decides nothing.
@@ -99,7 +100,7 @@ impl Task {
     /// # Errors
     /// An operator or encoder can't be built from the plan.
     pub fn new(plan: Arc<Plan>, id: TaskId, serving: &Serving) -> Result<Self> {
-        let decoder = Decoder::new(&plan.source.schema, plan.source.format.clone())?;
+        let decoder = Decoder::new(&plan.source.schema, serving.format.clone())?;
         let mut steps = Vec::with_capacity(plan.steps.len());
         for planned in &plan.steps {
             steps.push(match &planned.kind {
@@ -109,7 +110,10 @@ impl Task {
                 }
             });
         }
-        let encoders = plan.all_outputs().map(|o| o.spec.encoder(&o.context)).collect::<Result<_>>()?;
+        let encoder = |o: &PlannedOutput| {
+            o.spec.encoder(&EncodeContext { source_format: serving.format.clone(), ..o.context.clone() })
+        };
+        let encoders = plan.all_outputs().map(encoder).collect::<Result<_>>()?;
         let watermark = Watermark::new(plan.source.lateness_ns);
         let feeds_state = plan.feeds_state();
         Ok(Self { plan, id, decoder, decoded: Decoded::default(), watermark, steps, encoders, feeds_state })
