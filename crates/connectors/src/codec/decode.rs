@@ -60,12 +60,16 @@ impl Decoder {
             let Some(default) = &slot.default else { continue };
             if let Err(problem) = slot.column.read_whole(default) {
                 let reason = problem.into_rejection().message;
-                return Err(Error::new(BAD_DEFAULT, format!("the default of the field `{}` does not fit: {reason}", slot.name))
-                    .help(format!("write a value of the type {}", slot.column.wanted)));
+                return Err(Error::new(
+                    BAD_DEFAULT,
+                    format!("the default of the field `{}` does not fit: {reason}", slot.name),
+                )
+                .help(format!("write a value of the type {}", slot.column.wanted)));
             }
             slot.column.clear();
         }
-        let default_bytes_max = slots.iter().filter_map(|slot| slot.default.as_ref()).map(String::len).max().unwrap_or(0);
+        let default_bytes_max =
+            slots.iter().filter_map(|slot| slot.default.as_ref()).map(String::len).max().unwrap_or(0);
         let rows = match format {
             InputFormat::Json => RowReader::Json(JsonRows::new(schema)),
             InputFormat::Csv { columns } => RowReader::Csv(CsvRows::new(schema, &columns)?),

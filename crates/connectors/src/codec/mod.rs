@@ -13,7 +13,9 @@ pub mod codes;
 mod columns;
 mod csv;
 mod decode;
+mod encode;
 mod json;
+pub mod parquet;
 mod problem;
 mod text;
 
@@ -22,6 +24,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 
 pub use decode::{Decoded, Decoder};
+pub use encode::{encoder, header};
 
 /// How the bytes of a source's records are to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]

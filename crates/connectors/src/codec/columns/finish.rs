@@ -7,9 +7,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, ListArray, PrimitiveArray, StringArray, StructArray};
 use arrow::buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
-    ArrowNativeType, ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
-    Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    ArrowNativeType, ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type,
+    Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::error::ArrowError;
 
@@ -155,8 +155,12 @@ impl Column {
                 DataType::UInt16 => primitive::<UInt16Type>(parts, len, nulls),
                 DataType::UInt32 => primitive::<UInt32Type>(parts, len, nulls),
                 DataType::Timestamp(TimeUnit::Second, _) => primitive::<TimestampSecondType>(parts, len, nulls),
-                DataType::Timestamp(TimeUnit::Millisecond, _) => primitive::<TimestampMillisecondType>(parts, len, nulls),
-                DataType::Timestamp(TimeUnit::Microsecond, _) => primitive::<TimestampMicrosecondType>(parts, len, nulls),
+                DataType::Timestamp(TimeUnit::Millisecond, _) => {
+                    primitive::<TimestampMillisecondType>(parts, len, nulls)
+                }
+                DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                    primitive::<TimestampMicrosecondType>(parts, len, nulls)
+                }
                 DataType::Timestamp(TimeUnit::Nanosecond, _) => primitive::<TimestampNanosecondType>(parts, len, nulls),
                 _ => primitive::<Int64Type>(parts, len, nulls),
             },

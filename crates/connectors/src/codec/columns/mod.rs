@@ -31,18 +31,35 @@ pub(crate) struct Column {
 /// The values, one for each row; what stands at a null has no meaning.
 #[derive(Debug)]
 pub(crate) enum Values {
-    Text { offsets: Vec<i32>, bytes: Vec<u8> },
+    Text {
+        offsets: Vec<i32>,
+        bytes: Vec<u8>,
+    },
     Bool(Vec<bool>),
     /// All integers but `uint64`, and timestamps given as counts.
-    Int { values: Vec<i64>, min: i64, max: i64 },
+    Int {
+        values: Vec<i64>,
+        min: i64,
+        max: i64,
+    },
     Unsigned(Vec<u64>),
     Float(Vec<f64>),
     Single(Vec<f32>),
-    Decimal { values: Vec<i128>, limit: i128, scale: u8 },
+    Decimal {
+        values: Vec<i128>,
+        limit: i128,
+        scale: u8,
+    },
     Rfc3339(Vec<i64>),
     Date(Vec<i32>),
-    List { offsets: Vec<i32>, items: Box<Column> },
-    Struct { shape: Shape, children: Vec<Slot> },
+    List {
+        offsets: Vec<i32>,
+        items: Box<Column>,
+    },
+    Struct {
+        shape: Shape,
+        children: Vec<Slot>,
+    },
 }
 
 /// A column and what fills it where an event has no value.
@@ -89,7 +106,13 @@ impl Slot {
 
 impl Column {
     pub(crate) fn new(kind: &FieldType, strict: bool) -> Self {
-        Self { values: Values::new(kind, strict), len: 0, nulls: Vec::new(), arrow: kind.arrow(), wanted: type_name(kind).into() }
+        Self {
+            values: Values::new(kind, strict),
+            len: 0,
+            nulls: Vec::new(),
+            arrow: kind.arrow(),
+            wanted: type_name(kind).into(),
+        }
     }
 
     /// The number of values so far.
@@ -221,9 +244,7 @@ impl Values {
             }
             FieldType::Rfc3339 => Self::Rfc3339(Vec::new()),
             FieldType::Date => Self::Date(Vec::new()),
-            FieldType::List(item) => {
-                Self::List { offsets: vec![0], items: Box::new(Column::new(item, strict)) }
-            }
+            FieldType::List(item) => Self::List { offsets: vec![0], items: Box::new(Column::new(item, strict)) },
             FieldType::Struct(fields) => {
                 let children: Vec<Slot> = fields
                     .iter()
@@ -234,7 +255,10 @@ impl Values {
                         default: None,
                     })
                     .collect();
-                Self::Struct { shape: Shape::of_names(children.iter().map(|child| child.name.as_str()), strict), children }
+                Self::Struct {
+                    shape: Shape::of_names(children.iter().map(|child| child.name.as_str()), strict),
+                    children,
+                }
             }
         }
     }
@@ -268,7 +292,8 @@ fn type_name(kind: &FieldType) -> String {
         FieldType::Date => "date".into(),
         FieldType::List(item) => format!("list<{}>", type_name(item)),
         FieldType::Struct(fields) => {
-            let fields: Vec<String> = fields.iter().map(|(name, kind)| format!("{name}: {}", type_name(kind))).collect();
+            let fields: Vec<String> =
+                fields.iter().map(|(name, kind)| format!("{name}: {}", type_name(kind))).collect();
             format!("struct<{}>", fields.join(", "))
         }
     }
@@ -281,8 +306,18 @@ mod tests {
     #[test]
     fn type_names_read_back() {
         for text in [
-            "string", "bool", "int8", "uint64", "float32", "decimal(10, 2)", "timestamp_s", "timestamp_ns", "timestamp",
-            "date", "list<int64>", "struct<a: int64, b: list<struct<c: date>>>",
+            "string",
+            "bool",
+            "int8",
+            "uint64",
+            "float32",
+            "decimal(10, 2)",
+            "timestamp_s",
+            "timestamp_ns",
+            "timestamp",
+            "date",
+            "list<int64>",
+            "struct<a: int64, b: list<struct<c: date>>>",
         ] {
             assert_eq!(type_name(&FieldType::parse(text).unwrap()), text);
         }

@@ -30,8 +30,11 @@ impl CsvRows {
                 (Some(place), None) => fills.push((place, column)),
                 (None, _) if field.default.is_some() => {}
                 (None, _) => {
-                    return Err(Error::new(HEADER, format!("the CSV header has no column `{name}`: {}", shorten(&header.join(","))))
-                        .help("name the header's column with `from:`, or give the field a `default:`"));
+                    return Err(Error::new(
+                        HEADER,
+                        format!("the CSV header has no column `{name}`: {}", shorten(&header.join(","))),
+                    )
+                    .help("name the header's column with `from:`, or give the field a `default:`"));
                 }
                 _ => {
                     return Err(Error::new(HEADER, format!("the CSV header has the column `{name}` twice"))
@@ -58,7 +61,10 @@ impl CsvRows {
         split(record, fields)?;
         if fields.len() != self.fields {
             let count = fields.len();
-            return Err(Problem::new(FIELD_COUNT, format!("the record has {count} fields, the header has {}", self.fields)));
+            return Err(Problem::new(
+                FIELD_COUNT,
+                format!("the record has {count} fields, the header has {}", self.fields),
+            ));
         }
         for &(place, column) in &self.fills {
             let (Some(field), Some(slot)) = (fields.get(place), slots.get_mut(column)) else { continue };

@@ -22,7 +22,8 @@ impl<'a> Field<'a> {
     {
         if self.doubled {
             scratch.clear();
-            scratch.extend(self.raw.split("\"\"").enumerate().flat_map(|(i, part)| [if i > 0 { "\"" } else { "" }, part]));
+            scratch
+                .extend(self.raw.split("\"\"").enumerate().flat_map(|(i, part)| [if i > 0 { "\"" } else { "" }, part]));
             return Some(scratch);
         }
         (self.quoted || !self.raw.is_empty()).then_some(self.raw)
@@ -81,7 +82,10 @@ fn quoted(rest: &str) -> Parsed<(Field<'_>, usize)> {
                 let after = rest.get(quote + 1..).unwrap_or_default();
                 return Err(Problem::new(
                     BROKEN_QUOTES,
-                    format!("saw {} behind a closing quote, wanted a comma or the end (a quote inside is written twice)", shorten(after)),
+                    format!(
+                        "saw {} behind a closing quote, wanted a comma or the end (a quote inside is written twice)",
+                        shorten(after)
+                    ),
                 ));
             }
         }

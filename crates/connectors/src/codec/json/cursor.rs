@@ -87,7 +87,9 @@ impl<'a> Cursor<'a> {
             Some(_) => format!("`{word}`"),
         };
         let hint = match word.trim_start_matches(['-', '+']) {
-            "NaN" | "nan" | "Infinity" | "inf" => " (JSON has no NaN and no infinity; null is the way to say `no number`)",
+            "NaN" | "nan" | "Infinity" | "inf" => {
+                " (JSON has no NaN and no infinity; null is the way to say `no number`)"
+            }
             _ => "",
         };
         Problem::new(NOT_JSON, format!("at byte {}: saw {seen}, wanted {wanted}{hint}", self.at))
@@ -173,7 +175,10 @@ impl<'a> Cursor<'a> {
             let opened = match self.peek() {
                 Some(byte @ (b'{' | b'[')) => {
                     if depth == DEPTH_MAX {
-                        return Err(Problem::new(TOO_DEEP, format!("more than {DEPTH_MAX} lists and objects inside each other")));
+                        return Err(Problem::new(
+                            TOO_DEEP,
+                            format!("more than {DEPTH_MAX} lists and objects inside each other"),
+                        ));
                     }
                     self.at += 1;
                     depth += 1;

@@ -102,7 +102,13 @@ impl Shape {
         let mut pattern = Vec::new();
         super::write::string(name, &mut pattern);
         pattern.push(b':');
-        self.entries.push(Entry { pattern: pattern.into(), name: name.into(), action: Action::Skip, seen: 0, next: NONE });
+        self.entries.push(Entry {
+            pattern: pattern.into(),
+            name: name.into(),
+            action: Action::Skip,
+            seen: 0,
+            next: NONE,
+        });
         self.index.insert(name.into(), at);
         at
     }
@@ -140,7 +146,10 @@ impl Shape {
                     entry.seen = self.object;
                     guess = entry.next;
                     previous = at;
-                    entry.action.apply(cursor, slots).map_err(|problem| name_path(problem, &entry.action, &entry.name))?;
+                    entry
+                        .action
+                        .apply(cursor, slots)
+                        .map_err(|problem| name_path(problem, &entry.action, &entry.name))?;
                 }
             }
             cursor.space();

@@ -150,6 +150,7 @@ impl Column {
 
     /// Appends a default, which was read before and found good.
     pub(crate) fn read_default(&mut self, text: &str) -> Parsed<()> {
-        self.read_whole(text).map_err(|_| Problem::new(BAD_DEFAULT, format!("the default {} is no {}", shorten(text), self.wanted)))
+        self.read_whole(text)
+            .map_err(|_| Problem::new(BAD_DEFAULT, format!("the default {} is no {}", shorten(text), self.wanted)))
     }
 }

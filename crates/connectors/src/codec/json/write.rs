@@ -7,8 +7,14 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// Appends a JSON string.
 #[inline]
 pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
+    string_bytes(text.as_bytes(), out);
+}
+
+/// Appends a JSON string of bytes that are UTF-8.
+#[inline]
+pub(crate) fn string_bytes(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    escaped(text.as_bytes(), out);
+    escaped(text, out);
     out.push(b'"');
 }
 

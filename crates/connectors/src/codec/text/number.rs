@@ -221,10 +221,14 @@ mod tests {
 
     #[test]
     fn the_grammar_is_that_of_json() {
-        for good in ["0", "-0", "10", "1.5", "0.001", "1e3", "1E-3", "1.5e+300", "-0.0", "123456789012345678901234567890"] {
+        for good in
+            ["0", "-0", "10", "1.5", "0.001", "1e3", "1E-3", "1.5e+300", "-0.0", "123456789012345678901234567890"]
+        {
             assert!(Number::parse(good).is_some(), "{good}");
         }
-        for bad in ["", "-", "01", "-01", "00", "1.", ".5", "+1", "1e", "1e+", "NaN", "Infinity", "0x1", "1_0", "1 ", " 1", "٣"] {
+        for bad in [
+            "", "-", "01", "-01", "00", "1.", ".5", "+1", "1e", "1e+", "NaN", "Infinity", "0x1", "1_0", "1 ", " 1", "٣",
+        ] {
             assert!(Number::parse(bad).is_none(), "{bad}");
         }
     }
@@ -261,7 +265,10 @@ mod tests {
         assert_eq!(cents("0.100"), Ok(10));
         assert_eq!(cents("0.105"), Err(NumberError::Fraction));
         assert_eq!(cents("1e2"), Ok(10_000));
-        assert_eq!(number("12345678901234567890123456789012345678").to_scaled(0), Ok(12345678901234567890123456789012345678));
+        assert_eq!(
+            number("12345678901234567890123456789012345678").to_scaled(0),
+            Ok(12345678901234567890123456789012345678)
+        );
         assert_eq!(number("100000000000000000000000000000000000000").to_scaled(0), Err(NumberError::OutOfRange));
     }
 
