@@ -1,0 +1,115 @@
+//! How the work is cut into batches and shared out among workers never shows in a result.
+
+use std::collections::BTreeMap;
+
+use crate::support::{Job, fraud_job, fraud_pipeline};
+
+const FROM_LOG: (&str, &str) = (
+    "    path: ${TRANSACTIONS:-transactions-100k.ndjson.zst}",
+    "    topic: transactions\n    partitions: 4\n    bounded: true",
+);
+const AS_LOG: (&str, &str) = ("type: file                        # also: log", "type: log  #");
+
+/// A job whose input is the events in a topic of four partitions.
+fn log_job(emit: &str, events: u64) -> Job {
+    let pipeline = fraud_pipeline(&[AS_LOG, FROM_LOG, ("emit: on_arrival", &format!("emit: {emit}"))]);
+    let job = fraud_job(&pipeline, events, 11, 0.005);
+    job.millstream(&["topic", "create", "transactions", "--partitions", "4"]).expect_success();
+    job.millstream(&[
+        "topic",
+        "produce",
+        "transactions",
+        "--key-field",
+        "card_id",
+        "--input",
+        "events.ndjson",
+        "--quiet",
+    ])
+    .expect_success();
+    job
+}
+
+fn outputs(job: &Job) -> BTreeMap<String, Vec<u8>> {
+    let folder = std::fs::read_dir(job.path("out")).expect("the run wrote its outputs");
+    folder
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+        .map(|name| (name.clone(), job.read(&format!("out/{name}"))))
+        .collect()
+}
+
+fn same_bytes_however_it_is_cut(make: impl Fn() -> Job, files: usize) {
+    let mut first: Option<BTreeMap<String, Vec<u8>>> = None;
+    for (batch, workers) in [("1024", "1"), ("1", "1"), ("7", "2"), ("4096", "2")] {
+        let job = make();
+        job.millstream(&["run", "pipeline.yaml", "--quiet", "--batch-rows-max", batch, "--workers", workers])
+            .expect_success();
+        let outputs = outputs(&job);
+        assert_eq!(outputs.len(), files, "{:?}", outputs.keys());
+        assert!(outputs.values().any(|bytes| bytes.len() > 100_000), "the outputs are too small to show anything");
+        match &first {
+            None => first = Some(outputs),
+            Some(first) => {
+                for (name, bytes) in &outputs {
+                    assert!(first.get(name) == Some(bytes), "{name} differs at batches of {batch}, {workers} workers");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_gives_the_same_bytes_whatever_the_batches() {
+    for emit in ["on_arrival", "on_watermark"] {
+        let pipeline = fraud_pipeline(&[
+            ("${TRANSACTIONS:-transactions-100k.ndjson.zst}", "events.ndjson"),
+            ("emit: on_arrival", &format!("emit: {emit}")),
+        ]);
+        same_bytes_however_it_is_cut(|| fraud_job(&pipeline, 3_000, 11, 0.005), 3);
+    }
+}
+
+#[test]
+fn a_topic_of_four_partitions_gives_the_same_bytes_whatever_the_batches_and_workers() {
+    for emit in ["on_arrival", "on_watermark"] {
+        same_bytes_however_it_is_cut(|| log_job(emit, 3_000), 12);
+    }
+}
+
+#[test]
+fn partitions_hold_together_what_one_file_holds() {
+    let one = fraud_job(
+        &fraud_pipeline(&[("${TRANSACTIONS:-transactions-100k.ndjson.zst}", "events.ndjson")]),
+        3_000,
+        11,
+        0.0,
+    );
+    one.run().expect_success();
+    let four = log_job("on_arrival", 3_000);
+    four.run().expect_success();
+    // A transaction's features depend on its card alone, so they do not depend on the partitions.
+    let by_id = |rows: Vec<serde_json::Value>| -> BTreeMap<String, serde_json::Value> {
+        rows.into_iter()
+            .map(|mut row| {
+                row.as_object_mut().expect("an object").remove("prediction_id").expect("every row has one");
+                (row["transaction_id"].as_str().expect("a string").to_owned(), row)
+            })
+            .collect()
+    };
+    let bad: Vec<serde_json::Value> =
+        (0..4).flat_map(|p| four.json_lines(&format!("out/dead_letters-{p}.ndjson"))).collect();
+    let all = by_id((0..4).flat_map(|p| four.json_lines(&format!("out/scores-{p}.ndjson"))).collect());
+    let mut expected = by_id(one.json_lines("out/scores.ndjson"));
+    assert_eq!(expected.len(), 3_000);
+    assert!(!bad.is_empty() && bad.len() < 60, "{} dead letters", bad.len());
+    expected.retain(|id, _| all.contains_key(id));
+    assert_eq!(all.len(), expected.len());
+    assert_eq!(all.len(), 3_000 - bad.len());
+    // A card with a dead letter has other windows; compare the rest.
+    let marred: Vec<String> = bad.iter().map(|letter| letter.to_string()).collect();
+    let differ = all
+        .iter()
+        .filter(|(id, row)| expected.get(*id) != Some(row))
+        .filter(|(_, row)| !marred.iter().any(|letter| letter.contains(row["card_id"].as_str().expect("a string"))))
+        .count();
+    assert_eq!(differ, 0);
+}

@@ -1,0 +1,217 @@
+//! The documentation is true: pipelines in it pass `check`, commands in it run, codes have pages, links lead somewhere.
+//!
+//! Fences: ` ```yaml ` is a whole pipeline and is checked; ` ```yaml fragment ` is not. ` ```console run ` holds
+//! commands (`$ …`) that must succeed, and ` ```console run exact ` shows all they print; both are run in order, in a
+//! folder that has a copy of `examples/` and of this page's earlier results.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::{Job, binary, root};
+
+/// Every hand-written page: the README and its like, and the guide. The pages of error codes show errors.
+fn pages() -> Vec<PathBuf> {
+    let mut pages: Vec<PathBuf> = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"].map(|n| root().join(n)).into();
+    pages.extend(
+        files(&root().join("docs"), "md").into_iter().filter(|p| !p.components().any(|c| c.as_os_str() == "errors")),
+    );
+    pages
+}
+
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(files(&path, extension));
+        } else if path.extension().is_some_and(|e| e == extension) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+struct Block {
+    /// What stands after the opening back-ticks.
+    info: String,
+    text: String,
+    line: usize,
+}
+
+fn blocks(page: &Path) -> Vec<Block> {
+    let text = fs::read_to_string(page).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
+    let mut blocks = Vec::new();
+    let mut open: Option<Block> = None;
+    for (number, line) in text.lines().enumerate() {
+        match (line.strip_prefix("```"), &mut open) {
+            (Some(info), None) => {
+                open = Some(Block { info: info.trim().to_owned(), text: String::new(), line: number + 1 })
+            }
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (None, Some(block)) => {
+                block.text.push_str(line);
+                block.text.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "{}: a fence is not closed", page.display());
+    blocks
+}
+
+#[test]
+fn every_pipeline_in_the_documentation_passes_check() {
+    let mut checked = 0;
+    for page in pages() {
+        for block in blocks(&page).iter().filter(|b| b.info == "yaml") {
+            let job = Job::new(&block.text);
+            for file in ["model.json", "merchants.csv"] {
+                job.copy(&root().join("examples/fraud").join(file), file);
+            }
+            let run = job.millstream(&["check", "pipeline.yaml"]);
+            assert!(run.status.success(), "{}:{}\n{}", page.display(), block.line, run.said());
+            checked += 1;
+        }
+    }
+    assert!(checked > 2, "only {checked} pipelines found");
+}
+
+/// Splits a console block into commands with what is shown below each.
+fn commands(text: &str) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    for line in text.lines() {
+        if let Some(command) = line.strip_prefix("$ ") {
+            all.push((command.to_owned(), String::new()));
+        } else if let Some((_, shown)) = all.last_mut() {
+            shown.push_str(line);
+            shown.push('\n');
+        }
+    }
+    all
+}
+
+#[test]
+fn every_command_in_the_documentation_that_is_marked_runs() {
+    let folder = binary().parent().expect("the binary is in a folder");
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+    let mut ran = 0;
+    for page in pages() {
+        let marked: Vec<Block> = blocks(&page).into_iter().filter(|b| b.info.starts_with("console run")).collect();
+        if marked.is_empty() {
+            continue;
+        }
+        let job = Job::new("");
+        copy_tree(&root().join("examples"), &job.path("examples"));
+        for block in marked {
+            for (command, shown) in commands(&block.text) {
+                // A reader has built the binary, or lets cargo do it.
+                let command = command.replace("cargo run --release --", "millstream");
+                let output = Command::new("sh")
+                    .args(["-c", &command])
+                    .current_dir(job.path(""))
+                    .env("PATH", &path)
+                    .env("NO_COLOR", "1")
+                    .stdin(std::process::Stdio::null())
+                    .output()
+                    .expect("sh starts");
+                let place = format!("{}:{}: {command}", page.display(), block.line);
+                assert!(output.status.success(), "{place}\n{}", String::from_utf8_lossy(&output.stderr));
+                if block.info == "console run exact" {
+                    assert_eq!(String::from_utf8_lossy(&output.stdout), shown, "{place}");
+                }
+                ran += 1;
+            }
+        }
+    }
+    assert!(ran > 2, "only {ran} commands found");
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder can be made");
+    for entry in fs::read_dir(from).expect("a folder can be read") {
+        let entry = entry.expect("an entry");
+        let name = entry.file_name();
+        // What a run in the working tree left behind is no part of the examples.
+        if name == "out" || name == ".millstream" {
+            continue;
+        }
+        if entry.path().is_dir() {
+            copy_tree(&entry.path(), &to.join(name));
+        } else {
+            fs::copy(entry.path(), to.join(name)).expect("a file can be copied");
+        }
+    }
+}
+
+#[test]
+fn every_error_code_has_its_page_and_every_page_its_code() {
+    let mut codes: BTreeMap<String, (String, PathBuf)> = BTreeMap::new();
+    for source in files(&root().join("crates"), "rs") {
+        let text = fs::read_to_string(&source).expect("sources are UTF-8");
+        for rest in text.split("Code::new(").skip(1) {
+            let mut quoted = rest.split('"').skip(1).step_by(2);
+            let (Some(id), Some(title)) = (quoted.next(), quoted.next()) else { continue };
+            let is_code = id.len() == 6 && id.starts_with("MS") && id[2..].bytes().all(|b| b.is_ascii_digit());
+            if !is_code || source.components().any(|c| c.as_os_str() == "tests") {
+                continue;
+            }
+            if let Some((_, other)) = codes.insert(id.to_owned(), (title.to_owned(), source.clone())) {
+                panic!("{id} stands in {} and in {}", other.display(), source.display());
+            }
+        }
+    }
+    let folder = root().join("docs/errors");
+    let mut problems = Vec::new();
+    for (id, (title, source)) in &codes {
+        match fs::read_to_string(folder.join(format!("{id}.md"))) {
+            Ok(page) if page.starts_with(&format!("# {id}: {title}\n")) => {}
+            Ok(page) => {
+                problems.push(format!("{id}.md begins {:?}, not with the title {title:?}", page.lines().next()))
+            }
+            Err(_) => problems.push(format!("{id} ({title}, in {}) has no page", source.display())),
+        }
+    }
+    for page in files(&folder, "md") {
+        let id = page.file_stem().expect("a name").to_string_lossy().into_owned();
+        if id.starts_with("MS") && !codes.contains_key(&id) {
+            problems.push(format!("{id}.md is the page of no code"));
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    assert!(codes.len() > 20, "only {} codes found", codes.len());
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut broken = Vec::new();
+    let mut all = pages();
+    all.extend(files(&root().join("docs/errors"), "md"));
+    for page in all {
+        let text = fs::read_to_string(&page).expect("pages are UTF-8");
+        for rest in text.split("](").skip(1) {
+            let Some((target, _)) = rest.split_once(')') else { continue };
+            let target = target.split('#').next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") || target.contains(' ') {
+                continue;
+            }
+            if !page.parent().expect("a page is in a folder").join(target).exists() {
+                broken.push(format!("{}: {target}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn generated_pages_are_what_the_binary_prints() {
+    for (page, file) in
+        [("cli", "docs/cli.md"), ("pipeline", "docs/pipeline-file.md"), ("errors", "docs/errors/README.md")]
+    {
+        let printed = Job::new("").millstream(&["docs", "reference", page]).expect_success().stdout;
+        let stands = fs::read_to_string(root().join(file)).unwrap_or_default();
+        assert!(printed == stands, "{file} has drifted; renew it: millstream docs reference {page} > {file}");
+    }
+}
