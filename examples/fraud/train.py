@@ -59,11 +59,11 @@ def main(millstream):
         subprocess.run([millstream, "generate", "fraud", *map(str, arguments)], check=True)
 
     sample = HERE / "transactions-100k.ndjson"
-    generate(*SAMPLE, "--out", sample, "--merchants-out", HERE / "merchants.csv")
+    generate(*SAMPLE, "--output", sample, "--merchants-output", HERE / "merchants.csv")
     subprocess.run(["zstd", "-q", "-f", "--rm", "--ultra", "-22", sample], check=True)
     with tempfile.TemporaryDirectory() as folder:
         past = pathlib.Path(folder) / "past.ndjson"
-        generate(*PAST, "--out", past)
+        generate(*PAST, "--output", past)
         f = features(past, HERE / "merchants.csv")
     y = label(f, np.random.Generator(np.random.PCG64(7)))
     x = np.column_stack([f[name] for name in FEATURES]).astype(np.float32)

@@ -248,9 +248,9 @@ pub fn fraud_job(pipeline: &str, events: u64, seed: u64, bad_fraction: f64) -> J
         &seed,
         "--bad-fraction",
         &bad,
-        "--out",
+        "--output",
         "events.ndjson",
-        "--merchants-out",
+        "--merchants-output",
         "merchants.csv",
     ])
     .expect_success();
