@@ -1,1 +1,36 @@
-//! Load and evaluate tree ensembles, exactly as their framework does
+//! Loads tree ensembles and evaluates them, exactly as the framework that trained them does.
+//!
+//! - XGBoost 1.0 to 3.x, JSON and UBJ: `gbtree`, `dart`, `gblinear`, random forests, categorical splits, vector leaves.
+//! - LightGBM text (v2 to v4): all objectives, categorical splits, linear trees.
+//!
+//! ```no_run
+//! use millstream_trees::{LoadOptions, Model, Output, Rows, Scratch};
+//!
+//! let model = Model::load("model.json", &LoadOptions::default())?;
+//! let row = vec![f64::NAN; model.features().len()]; // NaN is a missing value
+//! let mut out = vec![0.0; model.outputs(Output::Prediction)];
+//! let mut scratch = Scratch::new(); // one per thread
+//! model.predict(Rows::F64(&row), Output::Prediction, &mut out, &mut scratch)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Inputs are compared in the framework's own number type, sums are added in its order, and links are computed in its
+//! arithmetic: XGBoost's margins come out bit for bit. A prediction for a row never depends on which rows share its
+//! call. Nothing here starts a thread, reads a clock, or touches a file (but for [`Model::load`], which reads one).
+
+mod error;
+mod exp32;
+mod feature;
+mod forest;
+mod format;
+mod interleaved;
+mod lightgbm;
+mod linear;
+mod link;
+mod model;
+mod xgboost;
+
+pub use error::{LoadError, Place, PredictError};
+pub use feature::{Categories, CategoryNames, Feature};
+pub use format::Format;
+pub use model::{Description, Layout, LoadOptions, Model, Output, Rows, Scratch};

@@ -1,0 +1,4 @@
+//! Tests against real models.
+
+mod corpus;
+mod npy;
