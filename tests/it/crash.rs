@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::support::{Job, Random, fraud_job, fraud_pipeline, number_from_env};
+use crate::support::{Job, Random, fraud_job, fraud_pipeline, fraud_topic, number_from_env};
 
 const EVENTS: u64 = 15_000;
 /// A run that was killed so often is left alone.
@@ -45,10 +45,7 @@ impl Kind {
     fn job(self, emit: &str, snapshot_every: &str) -> Job {
         let job = fraud_job(&self.pipeline(emit, snapshot_every), EVENTS, 23, 0.004);
         if matches!(self, Self::Log) {
-            job.millstream(&["topic", "create", "transactions", "--partitions", "2"]).expect_success();
-            let produce =
-                ["topic", "produce", "transactions", "--key-field", "card_id", "--input", "events.ndjson", "--quiet"];
-            job.millstream(&produce).expect_success();
+            fraud_topic(&job, "2");
         }
         job
     }
@@ -63,16 +60,29 @@ impl Kind {
                 let mut all = BTreeMap::new();
                 for topic in ["scores", "alerts", "dead"] {
                     for partition in ["0", "1"] {
-                        let tail = job.millstream(&["topic", "tail", topic, "--partition", partition]);
+                        let tail =
+                            job.millstream(&["topic", "tail", topic, "--partition", partition, "--format", "json"]);
                         // Before the first run has made its topics there are none.
-                        let bytes = if tail.status.success() { tail.stdout.into_bytes() } else { Vec::new() };
-                        all.insert(format!("{topic}/{partition}"), bytes);
+                        let records = if tail.status.success() { tail.stdout } else { String::new() };
+                        all.insert(format!("{topic}/{partition}"), without_timestamps(&records));
                     }
                 }
                 all
             }
         }
     }
+}
+
+/// Records as `topic tail` prints them, with offsets, keys, values and headers. Their timestamps are those of the
+/// input's records, and each job appends its input at another moment.
+fn without_timestamps(records: &str) -> Vec<u8> {
+    let mut lines = String::new();
+    for line in records.lines() {
+        let mut record: serde_json::Value = serde_json::from_str(line).expect("tail prints JSON");
+        record.as_object_mut().expect("a record is an object").remove("timestamp");
+        lines += &format!("{record}\n");
+    }
+    lines.into_bytes()
 }
 
 /// Kills a job's runs at random moments until one of them reaches the end. Says how often it was killed.

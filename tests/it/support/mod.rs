@@ -256,3 +256,16 @@ pub fn fraud_job(pipeline: &str, events: u64, seed: u64, bad_fraction: f64) -> J
     .expect_success();
     job
 }
+
+/// Puts `events.ndjson` of a fraud job into the topic `transactions`, by card; what has no card under one other key.
+pub fn fraud_topic(job: &Job, partitions: &str) {
+    let events = String::from_utf8(job.read("events.ndjson")).expect("generated events are UTF-8");
+    let has_card = |line: &&str| line.contains(r#""card_id":"c"#) && line.ends_with('}');
+    let (of_cards, others): (Vec<&str>, Vec<&str>) = events.lines().partition(has_card);
+    job.write("of_cards.ndjson", of_cards.join("\n").as_bytes());
+    job.write("others.ndjson", others.join("\n").as_bytes());
+    job.millstream(&["topic", "create", "transactions", "--partitions", partitions]).expect_success();
+    let produce = ["topic", "produce", "transactions", "--quiet", "--input"];
+    job.millstream(&[&produce[..], &["of_cards.ndjson", "--key-field", "card_id"]].concat()).expect_success();
+    job.millstream(&[&produce[..], &["others.ndjson", "--key", "none"]].concat()).expect_success();
+}
