@@ -1,0 +1,43 @@
+//! From a pipeline file to a plan, for the commands that need one.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use millstream_config::Diagnostics;
+use millstream_engine::{LoadOptions, Loaded, Overrides, Plan, load};
+
+use crate::args::LogFormat;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output;
+
+/// Reads a pipeline file with this process's environment variables.
+pub fn read(path: &Path, connect: bool, overrides: Overrides) -> Outcome<Loaded> {
+    let env = |name: &str| std::env::var(name).ok();
+    Ok(load(path, &LoadOptions { connect, env: &env, overrides })?)
+}
+
+/// Reads a pipeline file and gives the plan; problems go to standard error.
+pub fn plan(path: &Path, overrides: Overrides, format: LogFormat, quiet: bool) -> Outcome<Plan> {
+    let loaded = read(path, false, overrides)?;
+    let errors = loaded.diagnostics.has_errors();
+    if errors || !quiet {
+        say(&loaded.diagnostics, format)?;
+    }
+    match loaded.plan {
+        Some(plan) if !errors => Ok(plan),
+        _ => {
+            if format == LogFormat::Text {
+                eprintln!("{}: {}", path.display(), loaded.diagnostics.summary());
+            }
+            Err(Failure::Said(Exit::Pipeline))
+        }
+    }
+}
+
+fn say(diagnostics: &Diagnostics, format: LogFormat) -> Outcome {
+    let text = match format {
+        LogFormat::Text => diagnostics.render(output::color(&io::stderr())),
+        LogFormat::Json => diagnostics.to_json_lines(),
+    };
+    io::stderr().lock().write_all(text.as_bytes()).map_err(|cause| Failure::io("writing to standard error", cause))
+}

@@ -1,0 +1,149 @@
+//! `millstream topic`: the topics of an embedded log.
+
+mod access;
+mod produce;
+mod remote;
+mod tail;
+
+use std::path::Path;
+use std::time::Duration;
+
+use millstream_config::ByteSize;
+use millstream_config::command_line::{parse_duration, parse_size};
+use millstream_connectors::log::Retention;
+use millstream_core::{Error, Result};
+
+use self::access::Access;
+use crate::args::{KeepArgs, TableFormat, TopicArgs, TopicCommand};
+use crate::codes;
+use crate::failure::Outcome;
+use crate::log::{NewTopic, TopicView};
+use crate::output::{self, table, thousands};
+
+/// Does what one of the `topic` commands says.
+pub fn topic(args: &TopicArgs) -> Outcome {
+    let dir = args.data_dir.as_path();
+    match &args.command {
+        TopicCommand::Create(new) => {
+            let retention = retention(&new.keep, Retention::default())?;
+            let new = NewTopic { name: new.topic.clone(), partitions: new.partitions, retention };
+            let made = Access::open(dir, true)?.create(&new)?;
+            output::print(format!("created topic `{}` with {}\n", made.name, partitions(&made)))
+        }
+        TopicCommand::List { format } => list(dir, *format),
+        TopicCommand::Describe { topic, format } => {
+            let view = Access::open(dir, false)?.topic(topic)?;
+            output::print(describe(&view, *format))
+        }
+        TopicCommand::Alter { topic, keep } => {
+            if keep.keep_for.is_none() && keep.keep_bytes.is_none() {
+                return Err(Error::new(codes::ARGUMENT, "`topic alter` was not told what to change")
+                    .help("say `--keep-for` or `--keep-bytes`")
+                    .into());
+            }
+            let access = Access::open(dir, false)?;
+            let view = access.alter(topic, retention(keep, access.topic(topic)?.retention)?)?;
+            output::print(describe(&view, TableFormat::Text))
+        }
+        TopicCommand::Delete { topic } => {
+            Access::open(dir, false)?.delete(topic)?;
+            output::print(format!("deleted topic `{topic}`\n"))
+        }
+        TopicCommand::Produce(produce) => produce::produce(dir, produce),
+        TopicCommand::Tail(tail) => tail::tail(dir, tail),
+    }
+}
+
+/// What the arguments make of a retention.
+fn retention(keep: &KeepArgs, mut retention: Retention) -> Result<Retention> {
+    match keep.keep_for.as_deref() {
+        None => {}
+        Some("forever") => retention.age_ms = None,
+        Some(text) => retention = retention.age(parse_duration("`--keep-for`", text)?),
+    }
+    match keep.keep_bytes.as_deref() {
+        None => {}
+        Some("unlimited") => retention.bytes = None,
+        Some(text) => retention = retention.bytes(parse_size("`--keep-bytes`", text)?.0),
+    }
+    Ok(retention)
+}
+
+fn kept(retention: Retention) -> String {
+    let age = retention.age_ms.map(|ms| millstream_config::duration::show(Duration::from_millis(ms)));
+    let bytes = retention.bytes.map(|bytes| format!("{} a partition", ByteSize(bytes)));
+    match (age, bytes) {
+        (None, None) => "forever".to_owned(),
+        (Some(one), None) | (None, Some(one)) => one,
+        (Some(age), Some(bytes)) => format!("{age}, {bytes}"),
+    }
+}
+
+fn partitions(view: &TopicView) -> String {
+    let n = view.partitions.len();
+    format!("{n} partition{}", if n == 1 { "" } else { "s" })
+}
+
+fn list(dir: &Path, format: TableFormat) -> Outcome {
+    let topics = Access::open(dir, false)?.topics()?;
+    if format == TableFormat::Json {
+        return output::print(json_text(&topics));
+    }
+    if topics.is_empty() {
+        return output::print("no topics\n");
+    }
+    let rows: Vec<Vec<String>> = topics
+        .iter()
+        .map(|topic| {
+            let records = topic.partitions.iter().map(|p| p.next_offset - p.start_offset).sum();
+            let bytes = topic.partitions.iter().map(|p| p.bytes).sum();
+            vec![
+                topic.name.clone(),
+                topic.partitions.len().to_string(),
+                thousands(records),
+                thousands(bytes),
+                kept(topic.retention),
+            ]
+        })
+        .collect();
+    output::print(table(&["topic", "partitions", "records", "bytes", "kept"], &rows, &[1, 2, 3]))
+}
+
+fn describe(view: &TopicView, format: TableFormat) -> String {
+    if format == TableFormat::Json {
+        return json_text(view);
+    }
+    let rows: Vec<Vec<String>> = view
+        .partitions
+        .iter()
+        .map(|p| {
+            let records = p.next_offset - p.start_offset;
+            [u64::from(p.partition), p.start_offset, p.next_offset, records, p.bytes].map(thousands).to_vec()
+        })
+        .collect();
+    let head = format!("topic `{}`: {}, records are kept: {}\n", view.name, partitions(view), kept(view.retention));
+    head + &table(&["partition", "oldest offset", "next offset", "records", "bytes"], &rows, &[0, 1, 2, 3, 4])
+}
+
+fn json_text(value: &impl serde::Serialize) -> String {
+    // Plain maps, lists and numbers always have a JSON form.
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retention_is_said_and_read() {
+        let keep = |keep_for: Option<&str>, keep_bytes: Option<&str>| KeepArgs {
+            keep_for: keep_for.map(str::to_owned),
+            keep_bytes: keep_bytes.map(str::to_owned),
+        };
+        let week = retention(&keep(Some("1w"), Some("1GB")), Retention::default()).unwrap();
+        assert_eq!(kept(week), "1w, 1GB a partition");
+        let bytes = retention(&keep(Some("forever"), None), week).unwrap();
+        assert_eq!(kept(bytes), "1GB a partition");
+        assert!(retention(&keep(Some("long"), None), week).is_err());
+    }
+}

@@ -1,0 +1,10 @@
+//! Drives the binary as a user would.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+
+mod check;
+mod http;
+mod misc;
+mod run;
+mod support;
+mod topic;
