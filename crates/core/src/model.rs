@@ -1,6 +1,9 @@
 //! What a model is: named inputs, named outputs, a digest, and a pure function between them.
 
+use std::sync::Arc;
+
 use arrow::array::ArrayRef;
+use arrow::datatypes::{DataType, Field};
 
 use crate::error::Result;
 
@@ -49,6 +52,18 @@ pub trait Model: Send + Sync {
 
     /// Whether the model can give this output.
     fn supports(&self, kind: OutputKind) -> bool;
+
+    /// The type of the column that `predict` gives.
+    fn output_type(&self, kind: OutputKind) -> DataType {
+        match (kind, self.signature().outputs) {
+            (OutputKind::Class, _) => DataType::Int64,
+            (_, 1) => DataType::Float64,
+            (_, n) => {
+                let item = Field::new("item", DataType::Float64, true);
+                DataType::FixedSizeList(Arc::new(item), i32::try_from(n).unwrap_or(i32::MAX))
+            }
+        }
+    }
 
     /// Predicts a batch. `inputs` holds one array for each input of the signature, in its order, all of one
     /// length; numeric inputs as `Float64` (null is a missing value). Gives `Float64`, or

@@ -110,6 +110,17 @@ impl Meta {
         (&self.base.batches[batch as usize], index as usize)
     }
 
+    /// The batches that hold the original records.
+    pub fn batches(&self) -> &[Arc<RawBatch>] {
+        &self.base.batches
+    }
+
+    /// Which record row `i` comes from: (index into [`Meta::batches`], index in that batch).
+    #[inline]
+    pub fn record_index(&self, i: usize) -> (u32, u32) {
+        self.base.records[self.at(i)]
+    }
+
     /// The source offset of row `i`.
     #[inline]
     pub fn offset(&self, i: usize) -> u64 {

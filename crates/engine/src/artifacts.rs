@@ -7,10 +7,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use millstream_connectors::codec::InputFormat;
 use millstream_core::{Error, JournalEntry, Result};
-use millstream_features::Tables;
+use millstream_features::{Table, Tables};
 
 use crate::codes::ARTIFACT_MISSING;
 use crate::plan::{Plan, PlannedModel, StepKind};
@@ -55,7 +56,12 @@ impl Serving {
                 .help("put the earlier file back, or start over with `--fresh`"));
             }
             match file.name.split_once(' ') {
-                Some(("table", name)) => serving.tables = serving.tables.reloaded(name, &copy)?,
+                Some(("table", name)) => {
+                    if let Some(t) = plan.table_files.get(name) {
+                        let table = Table::load(&copy, t.format, t.declared.clone(), &t.key)?;
+                        serving.tables.insert(name.to_owned(), Arc::new(table));
+                    }
+                }
                 Some((_, name)) => {
                     if let Some(model) = serving.models.get_mut(name) {
                         model.model = millstream_models::load(&copy, None)?;
@@ -75,7 +81,11 @@ pub(crate) fn files(plan: &Plan) -> Vec<File> {
         path: m.path.clone(),
         digest: m.model.digest().to_owned(),
     });
-    plan.table_files.iter().cloned().chain(models).collect()
+    let tables = plan.table_files.iter().filter_map(|(name, file)| {
+        let digest = plan.tables.get(name)?.digest().to_owned();
+        Some(File { name: format!("table {name}"), path: file.path.clone(), digest })
+    });
+    tables.chain(models).collect()
 }
 
 /// The digests of all files, by journal name.
@@ -87,10 +97,9 @@ pub(crate) fn digests(plan: &Plan) -> BTreeMap<String, String> {
 fn state_files(plan: &Plan) -> Vec<File> {
     let feeds = plan.feeds_state();
     let mut names = Vec::new();
-    for (i, step) in plan.steps.iter().enumerate().filter(|(i, _)| feeds[i + 1]) {
+    for (_, step) in plan.steps.iter().enumerate().filter(|(i, _)| feeds[i + 1]) {
         match &step.kind {
             StepKind::Sql(query) => names.extend(query.tables().iter().map(|t| format!("table {t}"))),
-            StepKind::Predict(_) if !feeds[i + 1] => {}
             StepKind::Predict(predict) => names.extend(predict.model_name().map(|m| format!("model {m}"))),
         }
     }

@@ -39,8 +39,10 @@ fn write(plan: &Plan, out: &mut String) -> fmt::Result {
                     writeln!(out, "  state: none")?;
                 }
                 for state in query.state() {
-                    writeln!(out, "  state:")?;
-                    indent(out, &state.to_string())?;
+                    let keys = if state.keys.is_empty() { "all rows".to_owned() } else { state.keys.join(", ") };
+                    writeln!(out, "  state: per {keys}, emit {}, late rows: {}", state.emit, state.late)?;
+                    indent(out, &state.windows.join("\n"))?;
+                    indent(out, &state.eviction)?;
                 }
             }
             StepKind::Predict(predict) => {
@@ -95,7 +97,7 @@ fn source(plan: &Plan, out: &mut String) -> fmt::Result {
         }
     }
     for (name, check) in &source.checks {
-        writeln!(out, "  check {name}: {}", check.text())?;
+        writeln!(out, "  check {name}: {}", check.text)?;
     }
     Ok(())
 }
@@ -104,7 +106,7 @@ fn write_output(plan: &Plan, output: &PlannedOutput, out: &mut String) -> fmt::R
     writeln!(out, "\noutput {}: {}", output.name, output.spec.describe())?;
     if !output.context.dead_letters {
         let input = output.input.checked_sub(1).map_or(plan.source.name.as_str(), |i| plan.steps[i].name.as_str());
-        let filter = output.filter.as_ref().map_or(String::new(), |f| format!(" where {}", f.text()));
+        let filter = output.filter.as_ref().map_or(String::new(), |f| format!(" where {}", f.text));
         writeln!(out, "  rows of {input}{filter}")?;
     }
     let given = output.spec.delivery().min(plan.source.spec.delivery());

@@ -9,11 +9,12 @@ use std::time::Duration;
 use arrow::datatypes::{SchemaRef, TimeUnit};
 use millstream_connectors::{EncodeContext, Env, SinkSpec, SourceSpec};
 use millstream_core::{Delivery, Model, Result, RowSchema};
-use millstream_features::{Predicate, Projection, QueryPlan, Tables};
+use millstream_features::{Projection, QueryPlan, TableFormat, Tables};
 
 use crate::changes::{self, StateReport};
 use crate::live::Live;
 use crate::predict::PredictPlan;
+use crate::route::Condition;
 use crate::{artifacts, explain};
 
 /// Settings of a run that stand in the pipeline file or on the command line.
@@ -40,7 +41,7 @@ pub(crate) struct PlannedSource {
     pub(crate) event_time: Option<(usize, TimeUnit)>,
     pub(crate) lateness_ns: i64,
     pub(crate) idle_after: Option<Duration>,
-    pub(crate) checks: Vec<(String, Predicate)>,
+    pub(crate) checks: Vec<(String, Condition)>,
 }
 
 /// A step, planned. Its number in `Plan::steps` plus one is its node; node 0 is the source.
@@ -71,7 +72,7 @@ pub(crate) struct PlannedOutput {
     pub(crate) name: String,
     /// The node whose rows it takes.
     pub(crate) input: usize,
-    pub(crate) filter: Option<Predicate>,
+    pub(crate) filter: Option<Condition>,
     pub(crate) select: Option<Projection>,
     pub(crate) spec: Box<dyn SinkSpec>,
     pub(crate) context: EncodeContext,
@@ -86,6 +87,15 @@ pub(crate) struct PlannedModel {
     pub(crate) model: Arc<dyn Model>,
 }
 
+/// How a table was loaded, and can be again.
+#[derive(Clone)]
+pub(crate) struct TableFile {
+    pub(crate) path: std::path::PathBuf,
+    pub(crate) format: TableFormat,
+    pub(crate) declared: Option<SchemaRef>,
+    pub(crate) key: Vec<String>,
+}
+
 /// A pipeline ready to run.
 pub struct Plan {
     pub(crate) name: String,
@@ -93,8 +103,8 @@ pub struct Plan {
     pub(crate) settings: Settings,
     pub(crate) source: PlannedSource,
     pub(crate) tables: Tables,
-    /// Journal name, path and digest of every table.
-    pub(crate) table_files: Vec<artifacts::File>,
+    /// Where each table comes from.
+    pub(crate) table_files: BTreeMap<String, TableFile>,
     pub(crate) models: BTreeMap<String, PlannedModel>,
     pub(crate) steps: Vec<PlannedStep>,
     pub(crate) outputs: Vec<PlannedOutput>,

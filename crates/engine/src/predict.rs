@@ -3,28 +3,29 @@
 //! Stateless and pure: the model is a fixed function, and the prediction id derives from pipeline, step and
 //! position. Runs on the worker's thread as part of a task.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, RecordBatch, StringArray, StringBuilder, UInt32Array,
+    Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, Float64Array, Int32Array, RecordBatch, StringArray, StringBuilder, UInt32Array,
     new_null_array,
 };
-use arrow::compute::take;
+use arrow::compute::{filter, take};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
-use millstream_core::{Error, Meta, OutputKind, Progress, Result, Rows, Step, StepOutput};
-use millstream_features::{Predicate, Projection};
+use millstream_core::{DeadLetter, Error, Meta, OutputKind, Progress, Result, Rows, Step, StepOutput};
+use millstream_features::Projection;
 
 use crate::artifacts::Serving;
 use crate::codes::MODEL_INPUTS;
 use crate::plan::PlannedModel;
-use crate::route::{self, letters};
+use crate::route::{self, Condition};
 
 /// What a predict step computes, planned.
 pub(crate) struct PredictPlan {
     pub(crate) scorer: Scorer,
     /// Rows for which this is not true get nulls.
-    pub(crate) when: Option<Predicate>,
+    pub(crate) when: Option<Condition>,
     /// The step's columns: the input's, then the score, `prediction_id`, `model`, `model_version`, `model_digest`.
     pub(crate) schema: SchemaRef,
 }
@@ -35,7 +36,7 @@ pub(crate) enum Scorer {
     /// A model: its inputs in its own order.
     Model { model: PlannedModel, inputs: Arc<Projection>, output: OutputKind },
     /// The first rule that is true says the score.
-    Rules { name: String, version: String, digest: String, rules: Arc<Vec<(Predicate, f64)>>, default: f64 },
+    Rules { name: String, version: String, digest: String, rules: Arc<Vec<(Condition, f64)>>, default: f64 },
 }
 
 /// The columns that a predict step adds after the score.
@@ -92,7 +93,7 @@ impl PredictPlan {
 
 struct PredictStep {
     scorer: Scorer,
-    when: Option<Predicate>,
+    when: Option<Condition>,
     schema: SchemaRef,
     id_prefix: String,
     /// Name, version and digest of the model: one-entry dictionaries.
@@ -111,10 +112,16 @@ impl Step for PredictStep {
                 (rows, mask.iter().any(|m| m != Some(true)).then_some(mask))
             }
         };
-        let (rows, score) = match &wanted {
-            None => self.score(rows, &mut out.rejected)?,
-            // Only the rows that are wanted meet the model; the others stay, with nulls.
-            Some(mask) => self.score_some(&rows, mask, &mut out.rejected)?,
+        let (rows, score, wanted) = match wanted {
+            None => {
+                let (rows, score) = self.score(rows, &mut out.rejected)?;
+                (rows, score, None)
+            }
+            // Only the rows that are wanted meet the model.
+            Some(mask) => {
+                let (rows, score, mask) = self.score_some(rows, mask, &mut out.rejected)?;
+                (rows, score, Some(mask))
+            }
         };
         if rows.is_empty() {
             return Ok(());
@@ -145,31 +152,40 @@ fn broken(error: arrow::error::ArrowError) -> Error {
 }
 
 impl PredictStep {
-    fn score(&self, rows: Rows, rejected: &mut Vec<millstream_core::DeadLetter>) -> Result<(Rows, ArrayRef)> {
+    /// Scores rows. Those on which an input or a rule fails become dead letters and leave.
+    fn score(&self, rows: Rows, rejected: &mut Vec<DeadLetter>) -> Result<(Rows, ArrayRef)> {
         match &self.scorer {
             Scorer::Model { model, inputs, output } => {
-                let (inputs, rows) = route::project(inputs, rows, rejected)?;
-                if rows.is_empty() {
-                    return Ok((rows, new_null_array(self.score_type(), 0)));
-                }
-                let score = model.model.predict(inputs.columns(), *output)?;
+                let inputs = inputs.evaluate(&rows.columns)?;
+                let rows = match &inputs.kept {
+                    None => rows,
+                    Some(kept) => {
+                        route::refuse(&rows.meta, inputs.failed, rejected);
+                        rows.take(kept).map_err(broken)?
+                    }
+                };
+                let score = if rows.is_empty() {
+                    new_null_array(self.score_type(), 0)
+                } else {
+                    model.model.predict(inputs.columns.columns(), *output)?
+                };
                 Ok((rows, score))
             }
             Scorer::Rules { rules, default, .. } => {
                 let mut rows = rows;
-                let mut masks = Vec::with_capacity(rules.len());
+                let mut masks: Vec<BooleanArray> = Vec::with_capacity(rules.len());
                 for (condition, _) in rules.iter() {
-                    let outcome = condition.evaluate(&rows.columns)?;
-                    if !outcome.failed.is_empty() {
-                        // A row that a rule can't judge has no score: it leaves, and the rules start over.
-                        rows = letters(rows, outcome.failed, rejected)?;
-                        return self.score(rows, rejected);
+                    let before = rows.len();
+                    let (mask, left) = route::mask(condition, rows, rejected)?;
+                    if left.len() < before {
+                        // A row that a rule can't judge has no score; the others are judged from the start.
+                        return self.score(left, rejected);
                     }
-                    masks.push(outcome.value);
+                    rows = left;
+                    masks.push(mask);
                 }
-                let first = |row| masks.iter().position(|m| is_true(m, row));
-                let score: Float64Array =
-                    (0..rows.len()).map(|row| first(row).map_or(*default, |i| rules[i].1)).map(Some).collect();
+                let first = |row| masks.iter().position(|m| is_true(m, row)).and_then(|i| rules.get(i));
+                let score: Float64Array = (0..rows.len()).map(|row| Some(first(row).map_or(*default, |r| r.1))).collect();
                 Ok((rows, Arc::new(score)))
             }
         }
@@ -180,35 +196,29 @@ impl PredictStep {
         self.schema.field(score).data_type()
     }
 
-    /// Scores the rows where `mask` is true; nulls elsewhere. Rows refused by the model's inputs leave.
-    fn score_some(
-        &self,
-        rows: &Rows,
-        mask: &BooleanArray,
-        rejected: &mut Vec<millstream_core::DeadLetter>,
-    ) -> Result<(Rows, ArrayRef)> {
-        let wanted = rows.filter(mask).map_err(broken)?;
-        let asked = wanted.len();
+    /// Scores the rows where `mask` is true; the others stay, with nulls.
+    fn score_some(&self, rows: Rows, mask: BooleanArray, rejected: &mut Vec<DeadLetter>) -> Result<(Rows, ArrayRef, BooleanArray)> {
+        let wanted = rows.filter(&mask).map_err(broken)?;
+        let asked: Vec<u64> = (0..wanted.len()).map(|i| wanted.meta.offset(i)).collect();
         let (scored, scores) = self.score(wanted, rejected)?;
-        if scored.len() < asked {
-            // Some left: what remains is scored again with a mask of its own length. Rare, so simple.
-            let gone: Vec<u64> = rejected.iter().rev().take(asked - scored.len()).map(|l| l.record.offset()).collect();
+        let (mut rows, mut mask) = (rows, mask);
+        if scored.len() < asked.len() {
+            let stayed: HashSet<u64> = (0..scored.len()).map(|i| scored.meta.offset(i)).collect();
+            let gone: HashSet<u64> = asked.into_iter().filter(|o| !stayed.contains(o)).collect();
             let kept: BooleanArray = (0..rows.len()).map(|i| Some(!gone.contains(&rows.meta.offset(i)))).collect();
-            let rows = rows.filter(&kept).map_err(broken)?;
-            let mask = arrow::compute::filter(mask, &kept).map_err(broken)?;
-            let mask = arrow::array::AsArray::as_boolean(mask.as_ref()).clone();
-            return self.score_some(&rows, &mask, rejected);
+            mask = filter(&mask, &kept).map_err(broken)?.as_boolean().clone();
+            rows = rows.filter(&kept).map_err(broken)?;
         }
         let mut next = 0;
-        let places: UInt32Array = (0..rows.len())
-            .map(|i| {
-                is_true(mask, i).then(|| {
-                    next += 1;
-                    next - 1
-                })
+        let place = |i| {
+            is_true(&mask, i).then(|| {
+                next += 1;
+                next - 1
             })
-            .collect();
-        Ok((rows.clone(), take(&scores, &places, None).map_err(broken)?))
+        };
+        let places: UInt32Array = (0..rows.len()).map(place).collect();
+        let scores = take(&scores, &places, None).map_err(broken)?;
+        Ok((rows, scores, mask))
     }
 
     fn prediction_ids(&self, meta: &Meta, wanted: Option<&BooleanArray>) -> ArrayRef {

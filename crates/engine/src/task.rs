@@ -255,12 +255,13 @@ impl Task {
             }
         }
         for (name, check) in &self.plan.source.checks {
-            let outcome = route::check(check, &columns, name)?;
-            if !outcome.refused.is_empty() {
-                for (row, rejection) in outcome.refused {
+            let refusals = route::check(check, &columns, name)?;
+            if !refusals.is_empty() {
+                let mask = route::kept(columns.num_rows(), &refusals);
+                for (row, rejection) in refusals {
                     refuse(kept[row], &format!("check {name}"), rejection);
                 }
-                keep(&outcome.kept, &mut columns, &mut kept, &mut times)?;
+                keep(&mask, &mut columns, &mut kept, &mut times)?;
             }
         }
         let mut meta = MetaColumns {
