@@ -134,3 +134,32 @@ pub struct WindowSpec {
     /// What happens to late rows.
     pub late: LatePolicy,
 }
+
+impl Function {
+    /// The SQL name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Count => "COUNT",
+            Self::CountDistinct => "COUNT(DISTINCT)",
+            Self::Sum => "SUM",
+            Self::Avg => "AVG",
+            Self::Min => "MIN",
+            Self::Max => "MAX",
+            Self::Variance { sample: false, root: false } => "VAR_POP",
+            Self::Variance { sample: true, root: false } => "VAR_SAMP",
+            Self::Variance { sample: false, root: true } => "STDDEV_POP",
+            Self::Variance { sample: true, root: true } => "STDDEV_SAMP",
+            Self::Covariance { sample: false } => "COVAR_POP",
+            Self::Covariance { sample: true } => "COVAR_SAMP",
+            Self::Correlation => "CORR",
+            Self::RegressionSlope => "REGR_SLOPE",
+            Self::FirstValue => "FIRST_VALUE",
+            Self::LastValue => "LAST_VALUE",
+            Self::NthValue(_) => "NTH_VALUE",
+            Self::Lag { .. } => "LAG",
+            Self::RowNumber => "ROW_NUMBER",
+            Self::ApproxDistinct => "APPROX_DISTINCT",
+            Self::ApproxPercentile(_) => "APPROX_PERCENTILE_CONT",
+        }
+    }
+}
