@@ -1,7 +1,7 @@
 //! The fast layout for ensembles of plain numeric splits: packed nodes, several trees walked at once.
 //!
-//! A walk down one tree waits for memory at every step. Here [`LANES`] trees are walked in lockstep, so that their
-//! waits overlap, and no step has a branch that could be predicted wrongly:
+//! A walk down one tree waits for memory at every step. Here `LANES` trees are walked in lockstep, so that their
+//! waits overlap, and no step has a branch that could be predicted wrongly (the loop itself is in [`crate::walk`]):
 //!
 //! - The children of a node stand side by side, `step` nodes further on; a step adds `step`, and one more to go right.
 //! - A row is first copied into *slots*: one for each feature and treatment of missing values that occurs. A slot
@@ -13,24 +13,13 @@
 //! Rows are taken in blocks, and all rows of a block go through a group of trees before the next group's nodes are
 //! touched. The sums of each row are still added tree by tree in order, so a prediction never depends on its block.
 
-use crate::forest::{Compare, Forest, Node, Real, ZERO_THRESHOLD, is_nan};
+use std::collections::VecDeque;
 
-/// Trees walked at once.
-const LANES: usize = 8;
+use crate::forest::{Compare, Forest, Node, Real, ZERO_THRESHOLD, is_nan};
+use crate::walk::{LANES, Packed, Walker};
+
 /// Rows taken through a group of trees together.
 pub(crate) const BLOCK_ROWS: usize = 64;
-
-/// A split or a leaf.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-struct Packed<T> {
-    /// The threshold of a split, the value of a leaf.
-    threshold: T,
-    /// Which slot of the row is compared.
-    slot: u16,
-    /// How far ahead the left child stands; the right one is its neighbour. 0 for a leaf.
-    step: u16,
-}
 
 /// How a slot shows missing values. The order of the kinds is the order of their slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,26 +30,14 @@ enum Missing {
     ZeroRight,
 }
 
-/// A group of trees that are walked together.
-#[derive(Clone, Debug)]
-struct Group {
-    roots: [u32; LANES],
-    outputs: [u32; LANES],
-    /// How many of the lanes hold a tree; the others walk one that is not counted.
-    trees: usize,
-    depth: u32,
-}
-
 /// An ensemble in the fast layout.
-///
-/// Invariant, made by [`Interleaved::new`] and relied on by [`walk`]: for every node, `slot < slots()`, and either
-/// `step` is 0, `slot` is 0 and the node's value is above −∞, or `step + 1` further on there still is a node. Every root is a node.
 #[derive(Clone, Debug)]
 pub(crate) struct Interleaved<T> {
     compare: Compare,
     tiny_is_zero: bool,
-    nodes: Vec<Packed<T>>,
-    groups: Vec<Group>,
+    walker: Walker<T>,
+    /// Which output each tree adds to.
+    outputs: Vec<u32>,
     /// The feature behind each slot but the first, by kind.
     sources: [Vec<u32>; 4],
     start: Vec<T>,
@@ -94,60 +71,35 @@ impl<T: Real> Interleaved<T> {
         for &(missing, feature) in &slots {
             sources[missing as usize].push(feature);
         }
-        let mut layout = Self {
+        let (mut nodes, mut groups) = (Vec::new(), Vec::new());
+        for trees in forest.trees.chunks(LANES) {
+            let mut roots = [0; LANES];
+            for (root, tree) in roots.iter_mut().zip(trees) {
+                *root = pack(&tree.nodes, &slots, &mut nodes)?;
+            }
+            // Lanes without a tree walk the first one again, and are not counted.
+            let first = roots[0];
+            roots[trees.len()..].fill(first);
+            groups.push((roots, trees.iter().map(|tree| tree.depth).max().unwrap_or(0)));
+        }
+        Some(Self {
             compare: forest.compare,
             tiny_is_zero: forest.tiny_is_zero,
-            nodes: Vec::new(),
-            groups: Vec::new(),
+            walker: Walker::new(nodes, groups, slots.len() + 1)?,
+            outputs: forest.trees.iter().map(|tree| tree.output).collect(),
             sources,
             start: forest.start.clone(),
-        };
-        for trees in forest.trees.chunks(LANES) {
-            let mut group = Group { roots: [0; LANES], outputs: [0; LANES], trees: trees.len(), depth: 0 };
-            for (lane, tree) in trees.iter().enumerate() {
-                group.roots[lane] = layout.add_tree(&tree.nodes, &slots)?;
-                group.outputs[lane] = tree.output;
-                group.depth = group.depth.max(tree.depth);
-            }
-            for lane in trees.len()..LANES {
-                group.roots[lane] = group.roots[0];
-            }
-            layout.groups.push(group);
-        }
-        Some(layout)
-    }
-
-    /// Appends a tree, breadth first, and says where its root stands.
-    fn add_tree(&mut self, nodes: &[Node<T>], slots: &[(Missing, u32)]) -> Option<u32> {
-        let root = u32::try_from(self.nodes.len()).ok()?;
-        let blank = Packed { threshold: T::default(), slot: 0, step: 0 };
-        self.nodes.push(blank);
-        let mut queue = std::collections::VecDeque::from([(0usize, root as usize)]);
-        while let Some((from, to)) = queue.pop_front() {
-            self.nodes[to] = match nodes[from] {
-                Node::Leaf { value, .. } => Packed { threshold: value, slot: 0, step: 0 },
-                Node::Numeric { feature, threshold, missing_left, zero_missing, left, right } => {
-                    let child = self.nodes.len();
-                    let step = u16::try_from(child - to).ok()?;
-                    let slot = slots.binary_search(&(Missing::of(missing_left, zero_missing), feature)).ok()?;
-                    self.nodes.extend([blank, blank]);
-                    queue.extend([(left as usize, child), (right as usize, child + 1)]);
-                    Packed { threshold, slot: u16::try_from(slot + 1).ok()?, step }
-                }
-                Node::Category { .. } => return None,
-            };
-        }
-        Some(root)
+        })
     }
 
     /// How many slots a row has.
     pub(crate) fn slots(&self) -> usize {
-        1 + self.sources.iter().map(Vec::len).sum::<usize>()
+        self.walker.slots()
     }
 
     /// Bytes of the layout's nodes.
     pub(crate) fn bytes(&self) -> usize {
-        self.nodes.len() * size_of::<Packed<T>>()
+        self.walker.bytes()
     }
 
     /// Copies one row into its slots. `value` gives a feature's value in the model's number type.
@@ -191,18 +143,40 @@ impl<T: Real> Interleaved<T> {
         for sums in sums.chunks_exact_mut(outputs) {
             sums.copy_from_slice(&self.start);
         }
-        for group in &self.groups {
+        for (group, trees) in (0..self.walker.groups()).zip(self.outputs.chunks(LANES)) {
             for (row, sums) in slots.chunks_exact(width).zip(sums.chunks_exact_mut(outputs)) {
-                let leaves = walk::<T, LESS>(&self.nodes, &group.roots, group.depth, row);
+                let leaves = self.walker.leaves::<LESS>(group, row);
                 if let [sum] = sums {
-                    leaves.iter().take(group.trees).for_each(|&leaf| *sum += leaf);
+                    leaves.iter().take(trees.len()).for_each(|&leaf| *sum += leaf);
                 } else {
-                    let leaves = leaves.iter().zip(&group.outputs).take(group.trees);
-                    leaves.for_each(|(&leaf, &output)| sums[output as usize] += leaf);
+                    leaves.iter().zip(trees).for_each(|(&leaf, &output)| sums[output as usize] += leaf);
                 }
             }
         }
     }
+}
+
+/// Appends a tree, breadth first, and says where its root stands.
+fn pack<T: Real>(tree: &[Node<T>], slots: &[(Missing, u32)], nodes: &mut Vec<Packed<T>>) -> Option<u32> {
+    let root = nodes.len();
+    let blank = Packed { threshold: T::default(), slot: 0, step: 0 };
+    nodes.push(blank);
+    let mut queue = VecDeque::from([(0usize, root)]);
+    while let Some((from, to)) = queue.pop_front() {
+        nodes[to] = match tree[from] {
+            Node::Leaf { value, .. } => Packed { threshold: value, slot: 0, step: 0 },
+            Node::Numeric { feature, threshold, missing_left, zero_missing, left, right } => {
+                let child = nodes.len();
+                let step = u16::try_from(child - to).ok()?;
+                let slot = slots.binary_search(&(Missing::of(missing_left, zero_missing), feature)).ok()?;
+                nodes.extend([blank, blank]);
+                queue.extend([(left as usize, child), (right as usize, child + 1)]);
+                Packed { threshold, slot: u16::try_from(slot + 1).ok()?, step }
+            }
+            Node::Category { .. } => return None,
+        };
+    }
+    u32::try_from(root).ok()
 }
 
 impl Missing {
@@ -214,18 +188,4 @@ impl Missing {
             (true, false) => Self::ZeroRight,
         }
     }
-}
-
-#[inline(always)]
-fn walk<T: Real, const LESS: bool>(nodes: &[Packed<T>], roots: &[u32; LANES], depth: u32, row: &[T]) -> [T; LANES] {
-    let mut at = roots.map(|root| root as usize);
-    for _ in 0..depth {
-        for at in &mut at {
-            let node = nodes[*at];
-            let x = row[node.slot as usize];
-            let left = if LESS { x < node.threshold } else { x <= node.threshold };
-            *at += usize::from(node.step) + usize::from(!left);
-        }
-    }
-    at.map(|at| nodes[at].threshold)
 }

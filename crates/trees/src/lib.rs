@@ -18,6 +18,8 @@
 //! arithmetic: XGBoost's margins come out bit for bit. A prediction for a row never depends on which rows share its
 //! call. Nothing here starts a thread, reads a clock, or touches a file (but for [`Model::load`], which reads one).
 
+#![deny(unsafe_code)]
+
 mod error;
 mod exp32;
 mod feature;
@@ -28,6 +30,7 @@ mod lightgbm;
 mod linear;
 mod link;
 mod model;
+mod walk;
 mod xgboost;
 
 pub use error::{LoadError, Place, PredictError};

@@ -1,0 +1,192 @@
+//! Tree ensembles (and the linear models that stand in the same kinds of files).
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, FixedSizeListArray, Float64Array, Int64Array};
+use arrow::datatypes::{DataType, Field};
+use millstream_core::{Error, Model, ModelInput, OutputKind, Result, Signature};
+use millstream_trees::{Format, LoadError, LoadOptions, Output, Rows, Scratch};
+use sha2::{Digest, Sha256};
+
+use crate::ModelFormat;
+use crate::codes::{DAMAGED, INPUTS, NOT_A_MODEL, OUTPUT, UNREADABLE, UNSUPPORTED};
+use crate::columns::Column;
+
+/// Rows that are turned around and predicted together: bounds the scratch memory of a thread.
+const BLOCK_ROWS: usize = 256;
+
+thread_local! {
+    /// A thread's memory for predicting, shared by all models: grown once, never per call.
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
+
+#[derive(Default)]
+struct Buffers {
+    /// One block of inputs, row after row.
+    rows: Vec<f64>,
+    scratch: Scratch,
+}
+
+/// A model of `millstream-trees` with its signature and digest.
+pub(crate) struct TreeModel {
+    model: millstream_trees::Model,
+    signature: Signature,
+    digest: String,
+}
+
+impl TreeModel {
+    /// Loads a model from its bytes; `path` is for messages.
+    pub(crate) fn load(path: &str, bytes: &[u8], format: Option<ModelFormat>) -> Result<Self> {
+        let format = format.map(|format| match format {
+            ModelFormat::XgboostJson => Format::XgboostJson,
+            ModelFormat::XgboostUbj => Format::XgboostUbj,
+            ModelFormat::LightgbmText => Format::LightgbmText,
+        });
+        let options = LoadOptions { format, ..LoadOptions::default() };
+        let model = millstream_trees::Model::from_bytes(bytes, &options).map_err(|e| refuse(path, e))?;
+        let inputs = model.features().iter();
+        let inputs = inputs.map(|f| ModelInput { name: f.name.clone(), categorical: f.categorical }).collect();
+        let signature = Signature { inputs, outputs: model.outputs(Output::Prediction) };
+        let digest = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let loaded = Self { model, signature, digest };
+        loaded.warm_up()?;
+        Ok(loaded)
+    }
+
+    /// Predicts a row without values: touches the model's memory before the first event waits for it.
+    fn warm_up(&self) -> Result<()> {
+        let blank: ArrayRef = Arc::new(Float64Array::from(vec![None]));
+        self.predict(&vec![blank; self.signature.inputs.len()], OutputKind::Prediction).map(drop)
+    }
+
+    /// What messages call an input.
+    fn input_name(&self, index: usize) -> String {
+        match self.signature.inputs.get(index).and_then(|input| input.name.as_deref()) {
+            Some(name) => format!("`{name}`"),
+            None => format!("number {index}"),
+        }
+    }
+
+    /// Looks at the inputs: one column for each feature, all of one length, which is given back.
+    fn columns<'a>(&self, inputs: &'a [ArrayRef]) -> Result<(Vec<Column<'a>>, usize)> {
+        let features = self.model.features();
+        if inputs.len() != features.len() {
+            let message = format!("{} inputs are given, the model takes {}", inputs.len(), features.len());
+            return Err(Error::new(INPUTS, message));
+        }
+        let rows = inputs.first().map_or(0, |input| input.len());
+        let mut columns = Vec::with_capacity(inputs.len());
+        for (index, (input, feature)) in inputs.iter().zip(features).enumerate() {
+            let name = self.input_name(index);
+            if input.len() != rows {
+                return Err(Error::new(INPUTS, format!("input {name} has {} rows, the first one {rows}", input.len())));
+            }
+            columns.push(Column::new(input, feature, &name)?);
+        }
+        Ok((columns, rows))
+    }
+
+    fn numbers(&self, inputs: &[ArrayRef], output: Output) -> Result<Vec<f64>> {
+        let (columns, rows) = self.columns(inputs)?;
+        let (width, outputs) = (columns.len(), self.model.outputs(output));
+        let mut out = vec![0.0; rows * outputs];
+        BUFFERS.with_borrow_mut(|Buffers { rows: block, scratch }| {
+            for (index, out) in out.chunks_mut(BLOCK_ROWS * outputs.max(1)).enumerate() {
+                block.resize(out.len() / outputs.max(1) * width, 0.0);
+                for (place, column) in columns.iter().enumerate() {
+                    column.write(index * BLOCK_ROWS, block.get_mut(place..).unwrap_or_default(), width);
+                }
+                let predicted = self.model.predict(Rows::F64(block), output, out, scratch);
+                predicted.map_err(|e| Error::new(INPUTS, "the inputs don't fit the model").because(e))?;
+            }
+            Ok(out)
+        })
+    }
+}
+
+impl Model for TreeModel {
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    fn describe(&self) -> String {
+        self.model.description().to_string()
+    }
+
+    fn supports(&self, kind: OutputKind) -> bool {
+        match kind {
+            OutputKind::Prediction => true,
+            // `multi:softmax` predicts a class from several margins: a list where the signature says one number.
+            OutputKind::Raw => self.model.outputs(Output::Raw) == self.signature.outputs,
+            // Several labels a row have no single class.
+            OutputKind::Class => self.model.outputs(Output::Class) == 1,
+        }
+    }
+
+    fn predict(&self, inputs: &[ArrayRef], kind: OutputKind) -> Result<ArrayRef> {
+        if !self.supports(kind) {
+            return Err(self.no_output(kind));
+        }
+        let output = match kind {
+            OutputKind::Prediction => Output::Prediction,
+            OutputKind::Raw => Output::Raw,
+            OutputKind::Class => Output::Class,
+        };
+        let numbers = self.numbers(inputs, output)?;
+        if kind == OutputKind::Class {
+            return Ok(Arc::new(numbers.into_iter().map(|class| class as i64).collect::<Int64Array>()));
+        }
+        let numbers = Arc::new(Float64Array::from(numbers));
+        if self.signature.outputs == 1 {
+            return Ok(numbers);
+        }
+        let item = Arc::new(Field::new("item", DataType::Float64, true));
+        let width = i32::try_from(self.signature.outputs)
+            .map_err(|_| Error::new(UNSUPPORTED, "the model has more outputs than a list can hold"))?;
+        let lists = FixedSizeListArray::try_new(item, width, numbers, None);
+        Ok(Arc::new(lists.map_err(|e| Error::new(INPUTS, "the model's outputs don't fill whole lists").because(e))?))
+    }
+}
+
+impl TreeModel {
+    fn no_output(&self, kind: OutputKind) -> Error {
+        let objective = &self.model.description().objective;
+        let (name, why) = match kind {
+            OutputKind::Class if self.model.outputs(Output::Class) == 0 => ("class", "it has no classes"),
+            OutputKind::Class => ("class", "a row can have several labels"),
+            _ => ("raw", "its margins are one number per class, its prediction is the class itself"),
+        };
+        let others: Vec<&str> =
+            [(OutputKind::Prediction, "prediction"), (OutputKind::Raw, "raw"), (OutputKind::Class, "class")]
+                .into_iter()
+                .filter(|&(kind, _)| self.supports(kind))
+                .map(|(_, name)| name)
+                .collect();
+        Error::new(OUTPUT, format!("output `{name}` is asked of a model with objective `{objective}`: {why}"))
+            .help(format!("this model gives: {}", others.join(", ")))
+    }
+}
+
+/// What a user is told about a file that is refused.
+fn refuse(path: &str, error: LoadError) -> Error {
+    let message = |what: &str| format!("model file `{path}` {what}");
+    match error {
+        LoadError::UnknownFormat { .. } => {
+            Error::new(NOT_A_MODEL, message("is no model that is known here")).because(error).help(
+                "models are read as XGBoost's and LightGBM's own `save_model` writes them: `.json` or `.ubj`, and text",
+            )
+        }
+        LoadError::Malformed { .. } => {
+            Error::new(DAMAGED, message("is damaged or not in the format it is said to be in")).because(error).help(
+                "save the model again, compare the file's size with the original's, and check `format:` if it is given",
+            )
+        }
+        LoadError::Unsupported { .. } => Error::new(UNSUPPORTED, message("can't be used")).because(error),
+        other => Error::new(UNREADABLE, message("can't be read")).because(other),
+    }
+}
