@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::codes::BAD_DURATION;
 use crate::diagnostic::Diagnostic;
-use crate::span::Span;
+use crate::text::Text;
 
 /// Units and their nanoseconds, from large to small.
 const UNITS: [(&str, u64); 8] = [
@@ -37,12 +37,14 @@ impl Problem {
         Self { what: what.into(), meant: None }
     }
 
-    pub(crate) fn diagnostic(&self, name: &str, shown: &str, span: Span) -> Diagnostic {
-        let message = format!("{name} must be a duration, found `{}`: {}", crate::decode::shorten(shown), self.what);
-        let diagnostic = Diagnostic::error(BAD_DURATION, span, message).help(UNIT_WORDS);
+    pub(crate) fn diagnostic(&self, name: &str, text: &Text) -> Diagnostic {
+        // What a variable holds may be a secret, and a part of it says too much already.
+        let what = if text.is_expanded() { "what it stands for is none" } else { &self.what };
+        let message = format!("{name} must be a duration, found `{}`: {what}", crate::decode::shorten(text.shown()));
+        let diagnostic = Diagnostic::error(BAD_DURATION, text.span, message).help(UNIT_WORDS);
         match &self.meant {
-            Some(meant) => diagnostic.label(format!("did you mean `{meant}`?")),
-            None => diagnostic,
+            Some(meant) if !text.is_expanded() => diagnostic.label(format!("did you mean `{meant}`?")),
+            _ => diagnostic,
         }
     }
 }

@@ -9,18 +9,24 @@
 //! clock read, no thread started.
 
 pub mod codes;
+mod collections;
+pub mod command_line;
 pub mod decode;
 pub mod diagnostic;
 pub mod duration;
+pub mod pipeline;
 pub mod size;
 pub mod span;
 pub mod spec;
 pub mod suggest;
 pub mod text;
 pub mod tree;
+mod values;
+mod vars;
 
 pub use decode::{Cx, Decode, Map, Name, OneOrMore, Whole};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use pipeline::Pipeline;
 pub use size::ByteSize;
 pub use span::{Span, Spanned};
 pub use spec::{FieldDoc, Fields, Presence, Spec};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::codes::BAD_SIZE;
 use crate::diagnostic::Diagnostic;
-use crate::span::Span;
+use crate::text::Text;
 
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,13 +42,15 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn diagnostic(&self, name: &str, shown: &str, span: Span) -> Diagnostic {
-        let message = format!("{name} must be a size, found `{}`: {}", crate::decode::shorten(shown), self.what);
-        let diagnostic = Diagnostic::error(BAD_SIZE, span, message)
+    pub(crate) fn diagnostic(&self, name: &str, text: &Text) -> Diagnostic {
+        // What a variable holds may be a secret, and a part of it says too much already.
+        let what = if text.is_expanded() { "what it stands for is none" } else { &self.what };
+        let message = format!("{name} must be a size, found `{}`: {what}", crate::decode::shorten(text.shown()));
+        let diagnostic = Diagnostic::error(BAD_SIZE, text.span, message)
             .help("a whole number and a unit: `B`, `kB`, `MB`, `GB`, `TB` (powers of 1000), `KiB`, `MiB`, `GiB`, `TiB` (powers of 1024)");
         match &self.meant {
-            Some(meant) => diagnostic.label(format!("did you mean `{meant}`?")),
-            None => diagnostic,
+            Some(meant) if !text.is_expanded() => diagnostic.label(format!("did you mean `{meant}`?")),
+            _ => diagnostic,
         }
     }
 }

@@ -170,11 +170,6 @@ impl<'a> Reader<'a> {
         cx.push(diagnostic);
     }
 
-    /// The entries that nothing asked for so far.
-    pub fn rest(&self) -> Vec<Entry> {
-        self.entries.iter().filter(|entry| !self.asked.contains(&entry.key.value.as_str())).cloned().collect()
-    }
-
     /// Reports the entries that nothing asked for. `more` are further names that are allowed in this place (and
     /// read elsewhere).
     pub fn finish(self, more: &[&'static str], cx: &mut Cx) {
@@ -218,23 +213,29 @@ pub fn decode_spec<T: Spec>(node: &Node, cx: &mut Cx) -> Option<T> {
     spec
 }
 
-/// Fields whose meaning another crate knows: those of a connector, left over from the fields all connectors share.
+/// Fields whose meaning another crate knows: those of a connector, next to the fields all connectors share.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fields {
     entries: Vec<Entry>,
-    /// Names that were read already; they count in suggestions.
+    /// Names that were read already. They count in suggestions, and are not reported as unknown.
     common: Vec<&'static str>,
     path: Vec<Place>,
     span: Span,
 }
 
 impl Fields {
-    /// What `reader` has left, at the current place.
-    pub fn rest_of(reader: &Reader<'_>, cx: &Cx) -> Self {
-        Self { entries: reader.rest(), common: reader.asked.clone(), path: cx.path().to_vec(), span: reader.span }
+    /// All fields of the map at the current place, of which `reader` has asked for those that are shared.
+    pub(crate) fn of(reader: &Reader<'_>, cx: &Cx) -> Self {
+        Self {
+            entries: reader.entries.to_vec(),
+            common: reader.asked.clone(),
+            path: cx.path().to_vec(),
+            span: reader.span,
+        }
     }
 
-    /// Reads them, reports those that are not known, and suggests from both groups of names.
+    /// Reads a connector's own fields, reports those that are neither its own nor shared, and suggests from both
+    /// groups of names. A connector may read a shared field too (`format`) by declaring it.
     pub fn decode<T: Spec>(&self, cx: &mut Cx) -> Option<T> {
         cx.at(self.path.clone(), |cx| {
             let mut reader = Reader::over(&self.entries, self.span);

@@ -132,12 +132,26 @@ impl Node {
         matches!(&self.value, Value::Scalar(scalar) if scalar.meaning() == Meaning::Null)
     }
 
+    /// The entries of a map; none for anything else.
+    pub fn entries(&self) -> &[Entry] {
+        match &self.value {
+            Value::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// Whether this is a map or a list with something in it.
+    pub fn has_entries(&self) -> bool {
+        match &self.value {
+            Value::Map(entries) => !entries.is_empty(),
+            Value::List(items) => !items.is_empty(),
+            Value::Scalar(_) | Value::Invalid => false,
+        }
+    }
+
     /// The value of a key, if this is a map that has it.
     pub fn get(&self, key: &str) -> Option<&Node> {
-        match &self.value {
-            Value::Map(entries) => entries.iter().find(|e| e.key.value == key).map(|e| &e.node),
-            _ => None,
-        }
+        self.entries().iter().find(|entry| entry.key.value == key).map(|entry| &entry.node)
     }
 }
 
