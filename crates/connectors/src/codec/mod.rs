@@ -83,3 +83,6 @@ pub struct EncodeContext {
     /// Whether each row becomes a record of its own (a log), instead of text that is appended (a file).
     pub boundaries: bool,
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,6 +58,30 @@ impl<'a> Cursor<'a> {
         found
     }
 
+    /// Goes over the words if they stand here: the first `length` bytes of them, the rest being masked out.
+    #[inline(always)]
+    pub(crate) fn eat_words(&mut self, words: &[(u64, u64)], length: usize) -> bool {
+        let Some(rest) = self.bytes.get(self.at..) else { return false };
+        let (chunks, _) = rest.as_chunks::<8>();
+        if chunks.len() < words.len() {
+            return self.eat_last_words(words, length);
+        }
+        let differs = |((word, mask), chunk): (&(u64, u64), &[u8; 8])| (u64::from_le_bytes(*chunk) ^ word) & mask != 0;
+        if words.iter().zip(chunks).any(differs) {
+            return false;
+        }
+        self.at += length;
+        true
+    }
+
+    /// [`Cursor::eat_words`] where the text ends within the words.
+    fn eat_last_words(&mut self, words: &[(u64, u64)], length: usize) -> bool {
+        let bytes = words.iter().flat_map(|(word, _)| word.to_le_bytes()).take(length);
+        let found = self.bytes.get(self.at..self.at + length).is_some_and(|here| bytes.eq(here.iter().copied()));
+        self.at += if found { length } else { 0 };
+        found
+    }
+
     /// Goes over `bytes` if they stand here.
     #[inline(always)]
     pub(crate) fn eat_all(&mut self, bytes: &[u8]) -> bool {
@@ -151,15 +175,22 @@ impl<'a> Cursor<'a> {
     #[inline]
     pub(crate) fn skip_value(&mut self) -> Parsed<()> {
         match self.peek() {
-            Some(b'"') => self.string().map(|_| ()),
             Some(b'{' | b'[') => self.skip_nested(),
             _ => self.scalar(),
         }
     }
 
+    #[inline]
     fn scalar(&mut self) -> Parsed<()> {
         match self.peek() {
-            Some(b'"') => self.string().map(|_| ()),
+            Some(b'"') => {
+                let end = plain_end(self.bytes, self.at + 1);
+                if self.bytes.get(end) == Some(&b'"') {
+                    self.at = end + 1;
+                    return Ok(());
+                }
+                self.string().map(|_| ())
+            }
             Some(b't') => self.literal("true"),
             Some(b'f') => self.literal("false"),
             Some(b'n') => self.literal("null"),

@@ -31,8 +31,9 @@ enum Action {
 
 #[derive(Debug)]
 struct Entry {
-    /// The key as JSON text, with its colon.
-    pattern: Box<[u8]>,
+    /// The key as JSON text, with its colon: words of eight bytes with masks, and its length.
+    pattern: Box<[(u64, u64)]>,
+    length: usize,
     name: Box<str>,
     action: Action,
     /// The last object this key was seen in.
@@ -103,7 +104,8 @@ impl Shape {
         super::write::string(name, &mut pattern);
         pattern.push(b':');
         self.entries.push(Entry {
-            pattern: pattern.into(),
+            pattern: words(&pattern),
+            length: pattern.len(),
             name: name.into(),
             action: Action::Skip,
             seen: 0,
@@ -131,7 +133,7 @@ impl Shape {
         let mut guess = self.first;
         loop {
             let at = match self.entries.get(guess as usize) {
-                Some(entry) if cursor.eat_all(&entry.pattern) => {
+                Some(entry) if cursor.eat_words(&entry.pattern, entry.length) => {
                     cursor.space();
                     guess
                 }
@@ -154,7 +156,7 @@ impl Shape {
             }
             cursor.space();
             if cursor.eat(b',') {
-                cursor.space();
+                // A guessed key follows at once; space before it is the business of `find`.
             } else if cursor.eat(b'}') {
                 return Ok(());
             } else {
@@ -166,6 +168,7 @@ impl Shape {
     /// Reads a key that was not the guessed one, up to its value. [`NONE`] is a key that nobody asks for and
     /// that is not remembered.
     fn find(&mut self, cursor: &mut Cursor<'_>, previous: u32) -> Parsed<u32> {
+        cursor.space();
         let key = cursor.string()?;
         self.key.clear();
         if key.escaped {
@@ -253,6 +256,18 @@ fn name_path(problem: Box<Problem>, action: &Action, name: &str) -> Box<Problem>
         Action::Enter(_) if !problem.names_column() => problem.inside(name),
         _ => problem,
     }
+}
+
+/// A key's bytes as words, the last one with zeros in its mask where the key has ended.
+fn words(bytes: &[u8]) -> Box<[(u64, u64)]> {
+    let word = |chunk: &[u8]| {
+        let (mut word, mut mask) = ([0; 8], [0; 8]);
+        for ((word, mask), byte) in word.iter_mut().zip(&mut mask).zip(chunk) {
+            (*word, *mask) = (*byte, 0xFF);
+        }
+        (u64::from_le_bytes(word), u64::from_le_bytes(mask))
+    };
+    bytes.chunks(8).map(word).collect()
 }
 
 #[cold]

@@ -37,7 +37,7 @@ const POWERS_F32: [f32; 11] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9,
 
 impl<'a> Number<'a> {
     /// Reads a JSON number at `start`. Gives it and where it ends; `None` if there is none.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn scan(text: &'a str, start: usize) -> Option<(Self, usize)> {
         let bytes = text.as_bytes();
         let mut at = start;
