@@ -15,14 +15,16 @@ Exit codes:
   101  a bug in Millstream
   130  a run was stopped at once by a second Ctrl-C";
 
+const NEW_HERE: &str = "New here? `millstream init demo && millstream run demo/pipeline.yaml` runs at once.";
+
 /// Millstream scores events as they happen: events in, SQL features, a model, predictions out, exactly once.
 #[derive(Debug, Parser)]
 #[command(
     name = "millstream",
     version,
     max_term_width = 100,
-    after_help = "New here? `millstream init demo && millstream run demo/pipeline.yaml` runs at once.",
-    after_long_help = EXIT_CODES,
+    after_help = NEW_HERE,
+    after_long_help = format!("{NEW_HERE}\n\n{EXIT_CODES}"),
     disable_help_subcommand = true,
     subcommand_required = true,
     arg_required_else_help = true

@@ -230,7 +230,7 @@ mod tests {
         let placed = log.append("t", &records).unwrap();
         let home = partition_for(b"k", 3);
         assert_eq!((placed[1].partition, placed[3].partition), (home, home));
-        assert_eq!(placed[3].offset, placed[1].offset + 1);
+        assert!(placed[3].offset > placed[1].offset);
         assert_eq!(placed[2].partition, 2);
         assert_eq!((placed[0].partition, placed[4].partition), (0, 1));
         let total: u64 = log.topic("t").unwrap().partitions.iter().map(|p| p.next_offset).sum();

@@ -4,6 +4,7 @@
 //! each; what they share stands in `failure` (errors and exit codes), `output` (standard output) and `logging`.
 
 mod args;
+mod background;
 mod check;
 mod codes;
 mod failure;

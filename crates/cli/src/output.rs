@@ -98,7 +98,7 @@ pub fn duration(d: std::time::Duration) -> String {
         s if s >= 1.0 => (s, "s"),
         s if s >= 1e-3 => (s * 1e3, "ms"),
         s if s >= 1e-6 => (s * 1e6, "µs"),
-        s => (s * 1e9, "ns"),
+        _ => return format!("{} ns", d.as_nanos()),
     };
     let decimals = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
     format!("{value:.decimals$} {unit}")
@@ -111,6 +111,7 @@ mod tests {
 
     #[test]
     fn numbers_for_people() {
+        assert_eq!(duration(Duration::ZERO), "0 ns");
         assert_eq!(thousands(0), "0");
         assert_eq!(thousands(999), "999");
         assert_eq!(thousands(1_234_567), "1,234,567");

@@ -1,5 +1,5 @@
 //! What one sees while a run is up: a bar or a live line on a terminal, a log line every few seconds
-//! elsewhere. One thread (`progress`) reads the run's counters; it ends when [`Progress::finish`] is called.
+//! elsewhere. One thread (`progress`) reads the run's counters; it ends when [`Progress`] is dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ const RATE_OVER: Duration = Duration::from_secs(2);
 /// Parts of the bar.
 const BAR_LEN: u64 = 1_000_000;
 
-/// The thread that shows progress.
+/// The thread that shows progress; dropping it takes the bar away.
 pub struct Progress {
     stop: Sender<()>,
     thread: Option<JoinHandle<()>>,
@@ -50,23 +50,14 @@ impl Progress {
         })?;
         Ok(Self { stop, thread: Some(thread) })
     }
-
-    /// Takes the bar away and waits for the thread.
-    pub fn finish(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
-        let _ = self.stop.send(());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.end();
+        let _ = self.stop.send(());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 

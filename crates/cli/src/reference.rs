@@ -4,7 +4,8 @@
 use std::fmt::Write as _;
 
 use clap::{Arg, Command, CommandFactory};
-use serde_json::Value;
+use millstream_config::Pipeline;
+use millstream_connectors::registry;
 
 use crate::args::{Cli, DocsArgs, DocsCommand, EXIT_CODES, ReferencePage};
 use crate::failure::Outcome;
@@ -12,7 +13,7 @@ use crate::{output, pages};
 
 /// `millstream schema`
 pub fn schema() -> Outcome {
-    let schema = pipeline_schema();
+    let schema = Pipeline::json_schema(&registry::source_kinds(), &registry::sink_kinds());
     // A `Value` always has a text.
     output::print(serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n")
 }
@@ -38,6 +39,15 @@ fn errors() -> String {
         let _ = writeln!(page, "| [{id}]({id}.md) | {heading} |");
     }
     page
+}
+
+fn pipeline() -> String {
+    let page = Pipeline::reference_markdown(&registry::source_kinds(), &registry::sink_kinds());
+    // The note goes below the heading.
+    match page.split_once('\n') {
+        Some((heading, rest)) => format!("{heading}\n\n{GENERATED}{rest}"),
+        None => page,
+    }
 }
 
 fn cli() -> String {
@@ -108,11 +118,4 @@ fn write_argument(page: &mut String, argument: &Arg) {
 /// A text as a cell of a Markdown table.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn pipeline_schema() -> Value {
-    Value::Null
-}
-fn pipeline() -> String {
-    String::new()
 }

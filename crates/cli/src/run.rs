@@ -1,19 +1,26 @@
 //! `millstream run`: a plan, an HTTP port, progress, signals, and the summary at the end.
 
 use std::io::Write;
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millstream_connectors::log::LogStore;
 use millstream_core::{Error, Result};
 use millstream_engine::{Live, Overrides, Phase, Plan, RunOptions, Summary};
 
 use crate::args::{LogFormat, RunArgs};
+use crate::background::Background;
 use crate::failure::{Failure, Outcome};
-use crate::http::discovery::{Announced, Announcement};
+use crate::http::discovery::Announcement;
 use crate::log::Log;
 use crate::progress::Progress;
 use crate::{codes, http, logging, plan, signals, summary};
+
+/// How often the log looks for records that need not be kept any longer.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(30);
 
 /// Runs a pipeline to the end of its input, or until it is stopped.
 pub fn run(args: &RunArgs) -> Outcome {
@@ -44,12 +51,7 @@ fn absolute(path: &std::path::Path) -> Outcome<PathBuf> {
     std::path::absolute(path).map_err(|cause| Failure::io(format!("finding `{}`", path.display()), cause))
 }
 
-fn run_plan(
-    args: &RunArgs,
-    plan: &Arc<Plan>,
-    address: Option<std::net::SocketAddr>,
-    live: &Arc<Live>,
-) -> Result<Summary> {
+fn run_plan(args: &RunArgs, plan: &Arc<Plan>, address: Option<SocketAddr>, live: &Arc<Live>) -> Result<Summary> {
     // Said before anything is touched; `--fresh` forgets the state anyway.
     if !args.fresh && plan.env().data_dir().exists() {
         let report = plan.state_report()?;
@@ -57,62 +59,65 @@ fn run_plan(
             report.to_string().lines().for_each(|line| tracing::info!("{line}"));
         }
     }
+    let log = plan.env().log()?;
     let server = address.map(|address| {
-        let server =
-            http::Server::start(address, plan.name(), Log::new(plan.env().log()?, plan.env().sync()), live.clone())?;
-        tracing::info!(address = %server.address(), "HTTP API");
-        Ok(server)
+        http::Server::start(address, plan.name(), Log::new(log.clone(), plan.env().sync()), live.clone())
     });
     let server = server.transpose()?;
-    let announcer = server.as_ref().map(|server| announce_when_up(server.address(), plan, live));
+    let thread = |cause| Error::new(codes::IO, "a thread of the command line can't start").because(cause);
+    let _maintain = maintain(log).map_err(thread)?;
+    let announced = match &server {
+        Some(server) => {
+            tracing::info!(address = %server.address(), "HTTP API");
+            Some(announce_when_up(server.address(), plan, live).map_err(thread)?)
+        }
+        None => None,
+    };
     let progress = if args.log.quiet {
         None
     } else {
-        let started = Progress::start(plan.name(), plan.bounded(), logging::wants_bar(&args.log), live.clone());
-        Some(started.map_err(|cause| Error::new(codes::IO, "the progress thread can't start").because(cause))?)
+        Some(
+            Progress::start(plan.name(), plan.bounded(), logging::wants_bar(&args.log), live.clone())
+                .map_err(thread)?,
+        )
     };
     let options = RunOptions { fresh: args.fresh, allow_state_loss: args.allow_state_loss };
     let result = millstream_engine::run(plan, &options, live);
-    if let Some(progress) = progress {
-        progress.finish();
-    }
-    if let Some(announcer) = announcer {
-        announcer.take_back();
-    }
-    if let Some(server) = server {
-        server.stop();
-    }
+    drop(progress);
+    // Taken back before the port closes, so that nobody is sent to a closed one.
+    drop(announced);
+    drop(server);
     result
 }
 
 /// Announces the port once inputs and outputs are open: then the pipeline's topics exist.
-struct Announcer {
-    stop: std::sync::mpsc::Sender<()>,
-    thread: Option<std::thread::JoinHandle<Option<Announced>>>,
-}
-
-fn announce_when_up(address: std::net::SocketAddr, plan: &Plan, live: &Arc<Live>) -> Announcer {
-    let (stop, stopped) = std::sync::mpsc::channel();
+fn announce_when_up(address: SocketAddr, plan: &Plan, live: &Arc<Live>) -> std::io::Result<Background> {
     let (live, data_dir) = (live.clone(), plan.env().data_dir().to_owned());
     let announcement = Announcement { pid: std::process::id(), address, pipeline: plan.name().to_owned() };
-    let announce = move || {
-        while live.phase() == Phase::Starting {
-            if stopped.recv_timeout(Duration::from_millis(5)) != Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                return None;
-            }
+    let mut held = Vec::new();
+    Background::spawn("announce", Duration::from_millis(5), move || {
+        if live.phase() == Phase::Starting {
+            return ControlFlow::Continue(());
         }
-        let published = announcement.publish(&data_dir);
-        published.map_err(|cause| tracing::warn!("other commands won't find the HTTP API: {cause}")).ok()
-    };
-    let thread = std::thread::Builder::new().name("announce".to_owned()).spawn(announce).ok();
-    Announcer { stop, thread }
+        match announcement.publish(&data_dir) {
+            // Taken back when it is dropped, at the end.
+            Ok(announced) => held.push(announced),
+            Err(cause) => tracing::warn!("other commands won't find the HTTP API: {cause}"),
+        }
+        ControlFlow::Break(())
+    })
 }
 
-impl Announcer {
-    fn take_back(self) {
-        let _ = self.stop.send(());
-        drop(self.thread.map(std::thread::JoinHandle::join));
-    }
+/// Removes records that need not be kept any longer.
+fn maintain(log: Arc<LogStore>) -> std::io::Result<Background> {
+    Background::spawn("retention", MAINTAIN_EVERY, move || {
+        match log.maintain() {
+            Ok(0) => {}
+            Ok(removed) => tracing::debug!(removed, "retention"),
+            Err(error) => tracing::warn!(code = error.code().id, "{error}"),
+        }
+        ControlFlow::Continue(())
+    })
 }
 
 fn conclude(args: &RunArgs, plan: &Plan, summary: &Summary) -> Outcome {

@@ -163,7 +163,7 @@ mod tests {
         assert!(idle.contains("millstream run p.yaml --fresh"), "{idle}");
         let busy = text("fraud", "p.yaml", &summary(2000), &outputs, Used::default());
         assert!(!busy.contains("--fresh"), "{busy}");
-        assert!(busy.contains("events/s          4,000\n"), "{busy}");
+        assert!(busy.contains("events/s            4,000\n"), "{busy}");
         assert!(busy.contains("scores  2,000  file out/scores.ndjson\n"), "{busy}");
         assert!(busy.contains("decode      10.0 µs  90.0 µs\n"), "{busy}");
     }

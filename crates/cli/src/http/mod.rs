@@ -1,7 +1,7 @@
 //! The log's HTTP API, up while a run is up, for this machine only.
 //!
 //! One thread (`http`) runs a single-threaded tokio runtime; calls to the log go to its small blocking pool.
-//! [`Server::stop`] ends open tails, lets other requests finish for a moment, and joins the thread.
+//! Dropping the [`Server`] ends open tails, lets other requests finish for a moment, and joins the thread.
 
 pub mod discovery;
 pub mod error;
@@ -36,7 +36,7 @@ pub struct Shared {
     pub ended: watch::Sender<bool>,
 }
 
-/// A server that is up.
+/// A server that is up; ends when dropped.
 pub struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -76,23 +76,14 @@ impl Server {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
-
-    /// Ends it.
-    pub fn stop(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
-        let _ = self.shared.ended.send(true);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.end();
+        let _ = self.shared.ended.send(true);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 

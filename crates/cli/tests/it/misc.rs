@@ -10,9 +10,9 @@ fn help_says_how_commands_end() {
         assert!(help.contains(word), "{word}:\n{help}");
     }
     assert!(!help.contains("docs"), "hidden:\n{help}");
-    let wrong = folder.run(&["rnu", "x.yaml"]);
+    let wrong = folder.run(&["explan", "x.yaml"]);
     assert_eq!(wrong.code, Some(2));
-    assert!(wrong.err.contains("similar subcommand exists: 'run'"), "{}", wrong.err);
+    assert!(wrong.err.contains("similar subcommand exists: 'explain'"), "{}", wrong.err);
 }
 
 #[test]
