@@ -43,7 +43,7 @@ const TABLE: [u64; STEPS as usize] = [
 /// `e^x`.
 pub(crate) fn exp32(x: f32) -> f32 {
     const SHIFT: f64 = 6_755_399_441_055_744.0; // 1.5 * 2^52: adding it rounds to a whole number
-    const INVERSE_LN2: f64 = 1.4426950408889634 * STEPS as f64;
+    const INVERSE_LN2: f64 = std::f64::consts::LOG2_E * STEPS as f64;
     const C0: f64 = 0.05550361559341535 / (STEPS * STEPS * STEPS) as f64;
     const C1: f64 = 0.2402284522445722 / (STEPS * STEPS) as f64;
     const C2: f64 = 0.6931471806916203 / STEPS as f64;

@@ -1,6 +1,7 @@
 //! What a model knows of its inputs.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// One input of a model.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -10,7 +11,7 @@ pub struct Feature {
     /// Whether it is a category: its values are then category codes 0, 1, 2, …
     pub categorical: bool,
     /// The categories behind the codes, where the file has them.
-    pub categories: Option<Categories>,
+    pub categories: Option<Arc<Categories>>,
 }
 
 /// The categories of a feature: category `i` has code `i`.
@@ -44,7 +45,7 @@ impl CategoryNames {
 impl Feature {
     /// The value that stands for a category given as a string; NaN (a missing value) for one the model never saw.
     pub fn encode_text(&self, category: &str) -> f64 {
-        match &self.categories {
+        match self.categories.as_deref() {
             Some(Categories::Text(names)) => names.codes.get(category).map_or(f64::NAN, |&code| f64::from(code)),
             _ => f64::NAN,
         }
@@ -53,7 +54,7 @@ impl Feature {
     /// The value that stands for a number: the code of that category where the model's categories are numbers
     /// (NaN for one it never saw), the number itself otherwise.
     pub fn encode_number(&self, number: f64) -> f64 {
-        match &self.categories {
+        match self.categories.as_deref() {
             Some(Categories::Numbers(numbers)) => {
                 numbers.iter().position(|&n| n == number).map_or(f64::NAN, |code| code as f64)
             }

@@ -226,7 +226,7 @@ impl Model {
     ) -> Result<(), PredictError> {
         let features = self.features.len();
         let values = rows.len();
-        if values % features != 0 {
+        if !values.is_multiple_of(features) {
             return Err(PredictError::Input { values, features });
         }
         let (count, outputs) = (values / features, self.outputs(output));

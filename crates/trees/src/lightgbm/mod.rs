@@ -4,6 +4,8 @@ mod objective;
 mod text;
 mod tree;
 
+use std::sync::Arc;
+
 use crate::error::{LoadError, Place};
 use crate::feature::{Categories, CategoryNames, Feature};
 use crate::forest::{Compare, Forest};
@@ -21,7 +23,7 @@ pub(crate) fn load(bytes: &[u8]) -> Result<Loaded, LoadError> {
     let version = version(header)?;
     let features = header.get("max_feature_idx")?.count(FEATURES_MAX - 1)? + 1;
     let outputs = header.get("num_tree_per_iteration")?.count(OUTPUTS_MAX)?;
-    if outputs == 0 || document.trees.len() % outputs != 0 {
+    if outputs == 0 || !document.trees.len().is_multiple_of(outputs) {
         let problem = format!("is {outputs}, the model has {} trees", document.trees.len());
         return Err(LoadError::malformed(Place::part("num_tree_per_iteration"), problem));
     }
@@ -98,7 +100,7 @@ fn features(header: &Section<'_>, count: usize, pandas: Option<&str>) -> Result<
     // every one of those columns is still recognisable.
     if lists.len() == features.iter().filter(|feature| feature.categorical).count() {
         for (feature, list) in features.iter_mut().filter(|feature| feature.categorical).zip(lists) {
-            feature.categories = categories(&list);
+            feature.categories = categories(&list).map(Arc::new);
         }
     }
     Ok(features)

@@ -61,10 +61,10 @@ fn trees(
         return Err(infos.malformed(format!("holds {} numbers, there are {} trees", outputs.len(), items.len())));
     }
     let param = model.find(MODEL, "gbtree_model_param");
-    if let Some(claimed) = param.and_then(|p| p.find(MODEL, "num_trees")) {
-        if claimed.int()? != items.len() as i64 {
-            return Err(list.malformed(format!("holds {} trees, num_trees says {}", items.len(), claimed.int()?)));
-        }
+    if let Some(claimed) = param.and_then(|p| p.find(MODEL, "num_trees"))
+        && claimed.int()? != items.len() as i64
+    {
+        return Err(list.malformed(format!("holds {} trees, num_trees says {}", items.len(), claimed.int()?)));
     }
     let weights = weight_drop.map(|weights| tree_weights(&weights, items.len())).transpose()?;
     let used = trees_used(learner, model, header, items.len())?;

@@ -8,6 +8,8 @@ mod tree;
 mod ubj;
 mod value;
 
+use std::sync::Arc;
+
 use crate::error::{LoadError, Place};
 use crate::feature::{Categories, Feature};
 use crate::model::{Description, Engine, Loaded};
@@ -50,7 +52,7 @@ fn load(document: &Value<'_>) -> Result<Loaded, LoadError> {
     };
     let version = version(&root)?;
     let header = header(&learner, &version)?;
-    let features = features(&learner, header.features)?;
+    let mut features = features(&learner, header.features)?;
     let (engine, boosted) = booster::load(&learner, &header)?;
     let description = Description {
         framework: "xgboost",
@@ -61,17 +63,11 @@ fn load(document: &Value<'_>) -> Result<Loaded, LoadError> {
         depth: boosted.depth,
         leaves: boosted.leaves,
     };
-    let categories = boosted.categories;
-    let features =
-        features.into_iter().enumerate().map(|(index, feature)| with_categories(feature, &categories, index)).collect();
-    Ok(Loaded { engine, features, link: header.objective.link, classes: header.objective.classes, description })
-}
-
-fn with_categories(feature: Feature, categories: &[Option<Categories>], index: usize) -> Feature {
-    match categories.get(index) {
-        Some(Some(known)) => Feature { categorical: true, categories: Some(known.clone()), ..feature },
-        _ => feature,
+    for (feature, known) in features.iter_mut().zip(boosted.categories) {
+        feature.categorical |= known.is_some();
+        feature.categories = known.map(Arc::new);
     }
+    Ok(Loaded { engine, features, link: header.objective.link, classes: header.objective.classes, description })
 }
 
 fn version(root: &At<'_, '_>) -> Result<Vec<i64>, LoadError> {

@@ -29,11 +29,11 @@ pub(super) fn load(tree: &At<'_, '_>, output: u32, header: &Header) -> Result<Tr
     let vectors = if width > 1 { Some(vectors(tree, width, header, &columns)?) } else { None };
     let number = tree.tree.unwrap_or(0);
     let mut nodes = Vec::with_capacity(columns.left.len());
-    for at in 0..columns.left.len() {
+    for (at, &left) in columns.left.iter().enumerate() {
         let index = |name: &str, value: i64| {
             u32::try_from(value).map_err(|_| LoadError::malformed(Place::node(number, at, name), format!("is {value}")))
         };
-        if columns.left[at] == -1 {
+        if left == -1 {
             let index = match &vectors {
                 // Since 3.1 the vectors of leaves stand by themselves, and the right child says which is meant.
                 Some(vectors) if vectors.by_right_child => index("right_children", columns.right[at])?,
@@ -42,7 +42,7 @@ pub(super) fn load(tree: &At<'_, '_>, output: u32, header: &Header) -> Result<Tr
             nodes.push(Node::Leaf { value: columns.condition[at], index });
             continue;
         }
-        let (left, right) = (index("left_children", columns.left[at])?, index("right_children", columns.right[at])?);
+        let (left, right) = (index("left_children", left)?, index("right_children", columns.right[at])?);
         let feature = index("split_indices", columns.feature[at])?;
         let missing_left = columns.default_left[at] != 0;
         nodes.push(match columns.split_type.get(at) {
@@ -74,14 +74,10 @@ pub(super) fn load(tree: &At<'_, '_>, output: u32, header: &Header) -> Result<Tr
 fn columns(tree: &At<'_, '_>) -> Result<Columns, LoadError> {
     let param = tree.get("", "tree_param")?;
     let left = tree.get("", "left_children")?.i64s()?;
-    if let Some(claimed) = param.find("tree_param", "num_nodes") {
-        if claimed.int()? != left.len() as i64 {
-            return Err(claimed.malformed(format!(
-                "is {}, left_children holds {} numbers",
-                claimed.int()?,
-                left.len()
-            )));
-        }
+    if let Some(claimed) = param.find("tree_param", "num_nodes")
+        && claimed.int()? != left.len() as i64
+    {
+        return Err(claimed.malformed(format!("is {}, left_children holds {} numbers", claimed.int()?, left.len())));
     }
     if left.len() > u32::MAX as usize {
         return Err(tree.malformed("the tree has more than 2^32 nodes"));
@@ -112,14 +108,12 @@ fn columns(tree: &At<'_, '_>) -> Result<Columns, LoadError> {
 
 /// The category sets of a tree, and which belongs to each node. A categorical split without a set has an empty one.
 fn category_sets(tree: &At<'_, '_>, nodes: usize) -> Result<(Vec<CategorySet>, Vec<u32>), LoadError> {
-    let Some(list) = tree.find("", "categories_nodes") else {
-        return Ok((vec![CategorySet::of(Vec::new())], vec![0; nodes]));
-    };
-    let owners = list.i64s()?;
     let split_types = tree.find("", "split_type").map(|types| types.i64s()).transpose()?.unwrap_or_default();
-    if owners.is_empty() && split_types.iter().all(|&t| t == 0) {
+    if split_types.iter().all(|&t| t == 0) {
         return Ok((Vec::new(), Vec::new()));
     }
+    let list = tree.get("", "categories_nodes")?;
+    let owners = list.i64s()?;
     let (segments, sizes) = (tree.get("", "categories_segments")?.i64s()?, tree.get("", "categories_sizes")?.i64s()?);
     let categories = tree.get("", "categories")?.i64s()?;
     if segments.len() != owners.len() || sizes.len() != owners.len() {

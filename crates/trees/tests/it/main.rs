@@ -1,4 +1,12 @@
-//! Tests against real models.
+//! Tests against real models, damaged models, and random ensembles.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod corpus;
+mod ensembles;
+mod memory;
+mod mutate;
 mod npy;
+
+#[global_allocator]
+static ALLOCATOR: memory::Counting = memory::Counting;
