@@ -21,3 +21,6 @@ mod ties;
 mod value;
 
 pub use operator::WindowOperator;
+
+#[cfg(test)]
+mod tests;

@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn rows_keep_their_order_while_the_ring_turns() {
         let mut ring = Ring::starting_at(5);
-        let mut expected = std::collections::VecDeque::new();
+        let mut expected: Vec<u64> = Vec::new();
         let mut state = 1u64;
         for step in 0..2000u64 {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1);
