@@ -104,7 +104,8 @@ pub fn write_parquet(batches: impl IntoIterator<Item = Result<RecordBatch>>, pat
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_created_by("millstream".to_owned())
         .build();
-    let mut writer = ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(|error| unwritten(error.into()))?;
+    let mut writer =
+        ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(|error| unwritten(error.into()))?;
     // Pages end where calls end, so that calls must not depend on how the rows came.
     let mut even = BatchCoalescer::new(schema.clone(), WRITE_ROWS);
     let mut rows = 0;

@@ -40,11 +40,7 @@ impl Problem {
         self.column
     }
 
-    pub(crate) fn code(&self) -> Code {
-        self.code
-    }
-
-    pub(crate) fn into_rejection(self: Box<Self>) -> Rejection {
+    pub(crate) fn into_rejection(self) -> Rejection {
         let mut message = String::new();
         for (i, name) in self.path.iter().rev().enumerate() {
             if i > 0 && !name.starts_with('[') {

@@ -71,7 +71,8 @@ impl Parts {
 
     fn scalars<T: ArrowNativeType>(&mut self, len: usize) -> ScalarBuffer<T> {
         let at = self.skip(len * size_of::<T>());
-        ScalarBuffer::new(self.bytes.slice_with_length(at, len * size_of::<T>()), 0, len)
+        // A multiple of `ALIGNMENT` is one of the size, too.
+        ScalarBuffer::new(self.bytes.clone(), at / size_of::<T>(), len)
     }
 
     fn bits(&mut self, len: usize) -> BooleanBuffer {

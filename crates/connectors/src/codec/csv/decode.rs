@@ -122,9 +122,9 @@ mod tests {
     #[test]
     fn codes_of_numbers_are_those_of_json() {
         let mut column = Column::new(&millstream_core::FieldType::parse("int8").unwrap(), false);
-        assert_eq!(column.push_field("300").unwrap_err().code(), OUT_OF_RANGE);
-        assert_eq!(column.push_field("3x").unwrap_err().code(), WRONG_TYPE);
-        assert_eq!(column.push_field("007").unwrap_err().code(), WRONG_TYPE);
+        assert_eq!(column.push_field("300").unwrap_err().into_rejection().code, OUT_OF_RANGE);
+        assert_eq!(column.push_field("3x").unwrap_err().into_rejection().code, WRONG_TYPE);
+        assert_eq!(column.push_field("007").unwrap_err().into_rejection().code, WRONG_TYPE);
         assert!(column.push_field(" 12 ").is_ok());
     }
 }

@@ -1,5 +1,7 @@
 //! The cells of one column as text. What a column's type asks for is decided once a batch.
 
+use std::borrow::Cow;
+
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float16Array, GenericListArray, OffsetSizeTrait, PrimitiveArray,
 };
@@ -46,7 +48,8 @@ enum Kind<'a> {
     Timestamp(&'a [i64], i64),
     Text(Texts<'a>),
     Bytes(Texts<'a>),
-    Dictionary(Vec<Option<usize>>, Box<Cells<'a>>),
+    /// Keys into the values.
+    Dictionary(Cow<'a, [i32]>, Box<Cells<'a>>),
     List(Vec<(usize, usize)>, Box<Cells<'a>>),
     Struct(Vec<(Vec<u8>, Cells<'a>)>),
     /// Times, durations and intervals: strings that arrow writes.
@@ -66,8 +69,12 @@ impl<'a> Texts<'a> {
     #[inline]
     fn get(&self, i: usize) -> &'a [u8] {
         match self {
-            Self::Small(offsets, bytes) => slice(bytes, offsets.get(i..i + 2).map(|pair| (pair[0] as usize, pair[1] as usize))),
-            Self::Large(offsets, bytes) => slice(bytes, offsets.get(i..i + 2).map(|pair| (pair[0] as usize, pair[1] as usize))),
+            Self::Small(offsets, bytes) => {
+                slice(bytes, offsets.get(i..i + 2).map(|pair| (pair[0] as usize, pair[1] as usize)))
+            }
+            Self::Large(offsets, bytes) => {
+                slice(bytes, offsets.get(i..i + 2).map(|pair| (pair[0] as usize, pair[1] as usize)))
+            }
             Self::TextView(array) => array.value(i).as_bytes(),
             Self::BytesView(array) => array.value(i),
             Self::Fixed(array) => array.value(i),
@@ -83,8 +90,14 @@ fn slice(bytes: &[u8], range: Option<(usize, usize)>) -> &[u8] {
 /// Whether columns of a type can be written as text.
 pub(crate) fn is_writable(kind: &DataType) -> bool {
     match kind {
-        DataType::Union(..) | DataType::Map(..) | DataType::RunEndEncoded(..) | DataType::ListView(_) | DataType::LargeListView(_) => false,
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => is_writable(item.data_type()),
+        DataType::Union(..)
+        | DataType::Map(..)
+        | DataType::RunEndEncoded(..)
+        | DataType::ListView(_)
+        | DataType::LargeListView(_) => false,
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            is_writable(item.data_type())
+        }
         DataType::Struct(fields) => fields.iter().all(|field| is_writable(field.data_type())),
         DataType::Dictionary(_, values) => is_writable(values),
         _ => true,
@@ -112,7 +125,9 @@ impl<'a> Cells<'a> {
             DataType::Float32 => Kind::Float32(values::<Float32Type>(array)?),
             DataType::Float64 => Kind::Float64(values::<Float64Type>(array)?),
             DataType::Decimal128(_, scale) => Kind::Decimal(values::<Decimal128Type>(array)?, *scale),
-            DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal256(..) => Kind::Digits(formatter(array)?),
+            DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal256(..) => {
+                Kind::Digits(formatter(array)?)
+            }
             DataType::Date32 => Kind::Date32(values::<Date32Type>(array)?),
             DataType::Date64 => Kind::Date64(values::<Date64Type>(array)?),
             DataType::Timestamp(unit, _) => timestamp(array, *unit, timestamps)?,
@@ -146,15 +161,21 @@ impl<'a> Cells<'a> {
     pub(crate) fn is_null(&self, i: usize) -> bool {
         match &self.kind {
             Kind::Null => true,
-            Kind::Dictionary(keys, values) => keys.get(i).copied().flatten().is_none_or(|key| values.is_null(key)),
-            _ => self.nulls.is_some_and(|nulls| nulls.is_null(i)),
+            Kind::Dictionary(_, values) => self.entry(i).is_none_or(|entry| values.is_null(entry)),
+            _ => self.null_here(i),
         }
     }
 
+    #[inline]
+    fn null_here(&self, i: usize) -> bool {
+        self.nulls.is_some_and(|nulls| nulls.is_null(i))
+    }
+
     /// For dictionaries, which entry cell `i` is.
+    #[inline]
     pub(crate) fn entry(&self, i: usize) -> Option<usize> {
         match &self.kind {
-            Kind::Dictionary(keys, _) => keys.get(i).copied().flatten(),
+            Kind::Dictionary(keys, _) if !self.null_here(i) => keys.get(i).and_then(|&key| usize::try_from(key).ok()),
             _ => None,
         }
     }
@@ -171,10 +192,7 @@ impl<'a> Cells<'a> {
             Kind::Float32(values) => float(values[i], out),
             Kind::Float16(array) => float(array.value(i).to_f32(), out),
             Kind::Text(texts) => write::string_bytes(texts.get(i), out),
-            Kind::Dictionary(keys, values) => match keys.get(i).copied().flatten() {
-                Some(key) => values.write_json(key, out),
-                None => out.extend_from_slice(b"null"),
-            },
+            Kind::Dictionary(_, values) => values.write_json(self.entry(i).unwrap_or_default(), out),
             Kind::List(ranges, items) => {
                 let (start, end) = ranges.get(i).copied().unwrap_or_default();
                 out.push(b'[');
@@ -200,7 +218,9 @@ impl<'a> Cells<'a> {
             }
             Kind::Date32(values) => quoted(out, |out| write_date(values[i].into(), out), values[i].into()),
             Kind::Date64(values) => quoted(out, |out| write_date(values[i].div_euclid(86_400_000), out), values[i]),
-            Kind::Timestamp(values, per_second) => quoted(out, |out| write_rfc3339(values[i], *per_second, out), values[i]),
+            Kind::Timestamp(values, per_second) => {
+                quoted(out, |out| write_rfc3339(values[i], *per_second, out), values[i])
+            }
             _ => self.write_text(i, out),
         }
     }
@@ -245,11 +265,7 @@ impl<'a> Cells<'a> {
             }
             Kind::Text(texts) => out.extend_from_slice(texts.get(i)),
             Kind::Bytes(texts) => out.extend_from_slice(STANDARD.encode(texts.get(i)).as_bytes()),
-            Kind::Dictionary(keys, values) => {
-                if let Some(key) = keys.get(i).copied().flatten() {
-                    values.write_text(key, out);
-                }
-            }
+            Kind::Dictionary(_, values) => values.write_text(self.entry(i).unwrap_or_default(), out),
             Kind::List(..) | Kind::Struct(_) => self.write_json(i, out),
         }
     }
@@ -310,7 +326,12 @@ fn fields(array: &dyn Array, timestamps: Timestamps) -> Option<Kind<'_>> {
     let array = array.as_struct_opt()?;
     let prefixes = prefixes(array.fields().iter().map(|field| field.name().as_str()));
     let cells = array.columns().iter().map(|column| Cells::new(column, timestamps));
-    prefixes.into_iter().zip(cells).map(|(prefix, cells)| Some((prefix, cells?))).collect::<Option<_>>().map(Kind::Struct)
+    prefixes
+        .into_iter()
+        .zip(cells)
+        .map(|(prefix, cells)| Some((prefix, cells?)))
+        .collect::<Option<_>>()
+        .map(Kind::Struct)
 }
 
 /// What stands before each value of an object: `{"a":`, then `,"b":`.
@@ -341,8 +362,11 @@ fn dictionary(array: &dyn Array, timestamps: Timestamps) -> Option<Kind<'_>> {
 
 fn entries<K: ArrowDictionaryKeyType>(array: &dyn Array, timestamps: Timestamps) -> Option<Kind<'_>> {
     let array = array.as_dictionary_opt::<K>()?;
-    let keys = (0..array.len()).map(|i| array.key(i)).collect();
     let values: &ArrayRef = array.values();
+    let keys = match (array.keys() as &dyn Array).as_primitive_opt::<Int32Type>() {
+        Some(keys) => Cow::Borrowed(&**keys.values()),
+        None => (0..array.len()).map(|i| array.key(i).and_then(|key| i32::try_from(key).ok()).unwrap_or(-1)).collect(),
+    };
     Some(Kind::Dictionary(keys, Box::new(Cells::new(values, timestamps)?)))
 }
 

@@ -23,8 +23,19 @@ use crate::codec::{EncodeContext, OutputFormat};
 
 /// The columns of a dead letter, in order.
 pub(crate) const COLUMNS: [&str; 13] = [
-    "pipeline", "source", "partition", "offset", "timestamp_ms", "step", "code", "error", "key", "key_base64", "headers",
-    "payload", "payload_base64",
+    "pipeline",
+    "source",
+    "partition",
+    "offset",
+    "timestamp_ms",
+    "step",
+    "code",
+    "error",
+    "key",
+    "key_base64",
+    "headers",
+    "payload",
+    "payload_base64",
 ];
 
 pub(crate) fn encoder(context: &EncodeContext) -> Result<Box<dyn Encoder>> {

@@ -10,12 +10,17 @@ use crate::codec::codes::ENCODE;
 use crate::codec::csv::split::{Field, split, without_line_end};
 use crate::codec::json::cursor::Cursor;
 use crate::codec::json::decode::without_bom;
+use crate::codec::json::keys::Keys;
 use crate::codec::json::write;
 use crate::codec::problem::Parsed;
 
 /// Copies an event's fields, but not those that the row has too.
 pub(crate) enum EventFields {
-    Json { row: HashSet<Box<str>> },
+    Json {
+        /// The keys of events, and whether the row has them too.
+        keys: Keys<bool>,
+        row: HashSet<Box<str>>,
+    },
     /// For each field of a record its `"name":`, or nothing if the row has it too.
     Csv { prefixes: Vec<Option<Vec<u8>>>, scratch: String },
 }
@@ -24,7 +29,7 @@ impl EventFields {
     pub(crate) fn new<'a>(format: &InputFormat, row: impl Iterator<Item = &'a str>) -> Self {
         let row: HashSet<Box<str>> = row.map(Box::from).collect();
         match format {
-            InputFormat::Json => Self::Json { row },
+            InputFormat::Json => Self::Json { keys: Keys::default(), row },
             InputFormat::Csv { columns } => {
                 let prefix = |name: &String| {
                     let mut prefix = Vec::new();
@@ -32,7 +37,8 @@ impl EventFields {
                     prefix.push(b':');
                     prefix
                 };
-                let prefixes = columns.iter().map(|name| (!row.contains(name.as_str())).then(|| prefix(name))).collect();
+                let prefixes =
+                    columns.iter().map(|name| (!row.contains(name.as_str())).then(|| prefix(name))).collect();
                 Self::Csv { prefixes, scratch: String::new() }
             }
         }
@@ -42,20 +48,22 @@ impl EventFields {
     pub(crate) fn write(&mut self, raw: &RawBatch, i: usize, out: &mut Vec<u8>) -> Result<bool> {
         let text = std::str::from_utf8(raw.value(i).unwrap_or_default());
         let written = text.ok().and_then(|text| match self {
-            Self::Json { row } => json_fields(text, row, out).ok(),
+            Self::Json { keys, row } => json_fields(text, keys, row, out).ok(),
             Self::Csv { prefixes, scratch } => csv_fields(text, prefixes, scratch, out).ok(),
         });
         written.ok_or_else(|| {
             let (offset, partition) = (raw.offset(i), raw.partition);
-            Error::new(ENCODE, format!("the original event at offset {offset} of partition {partition} does not read back"))
+            Error::new(
+                ENCODE,
+                format!("the original event at offset {offset} of partition {partition} does not read back"),
+            )
         })
     }
 }
 
-fn json_fields(text: &str, row: &HashSet<Box<str>>, out: &mut Vec<u8>) -> Parsed<bool> {
+fn json_fields(text: &str, keys: &mut Keys<bool>, row: &HashSet<Box<str>>, out: &mut Vec<u8>) -> Parsed<bool> {
     let mut cursor = Cursor::new(without_bom(text));
     let before = out.len();
-    let mut unescaped = Vec::new();
     cursor.space();
     if !cursor.eat(b'{') {
         return Err(cursor.unexpected("`{`"));
@@ -64,18 +72,14 @@ fn json_fields(text: &str, row: &HashSet<Box<str>>, out: &mut Vec<u8>) -> Parsed
     if cursor.eat(b'}') {
         return Ok(false);
     }
+    let mut place = keys.start();
     loop {
+        cursor.space();
         let start = cursor.at;
-        let key = cursor.string()?;
-        let name = if key.escaped {
-            unescaped.clear();
-            key.unescape(&mut unescaped)?;
-            std::str::from_utf8(&unescaped).unwrap_or_default()
-        } else {
-            key.raw
+        let replaced = match keys.read(&mut cursor, &mut place, |name| Ok(row.contains(name)))? {
+            Some(key) => key.known,
+            None => row.contains(keys.unknown()),
         };
-        let replaced = row.contains(name);
-        cursor.colon()?;
         cursor.skip_value()?;
         if !replaced {
             if out.len() > before {
@@ -87,7 +91,6 @@ fn json_fields(text: &str, row: &HashSet<Box<str>>, out: &mut Vec<u8>) -> Parsed
         if !cursor.eat(b',') {
             return Ok(out.len() > before);
         }
-        cursor.space();
     }
 }
 

@@ -74,7 +74,14 @@ impl Records {
     }
 
     /// A record that is not made of a row's columns.
-    pub(crate) fn push(key: Option<&[u8]>, value: &[u8], timestamp_ms: i64, partition: u32, headers: Vec<Header>, chunk: &mut Chunk) {
+    pub(crate) fn push(
+        key: Option<&[u8]>,
+        value: &[u8],
+        timestamp_ms: i64,
+        partition: u32,
+        headers: Vec<Header>,
+        chunk: &mut Chunk,
+    ) {
         let key = key.map(|key| append(key, &mut chunk.data));
         let value = append(value, &mut chunk.data);
         chunk.records.push(EncodedRecord { key, value, timestamp_ms, partition, headers });
@@ -105,14 +112,15 @@ pub(crate) fn all_or_nothing(chunk: &mut Chunk, write: impl FnOnce(&mut Chunk) -
 
 /// The columns of a batch, ready to be written.
 pub(crate) fn cells(rows: &Rows, timestamps: Timestamps) -> Result<Vec<Cells<'_>>> {
-    let columns = rows.columns.columns().iter();
-    let schema = rows.columns.schema_ref();
-    columns
-        .zip(schema.fields())
-        .map(|(column, field)| {
-            Cells::new(column, timestamps).ok_or_else(|| {
-                Error::new(UNWRITABLE_TYPE, format!("the column `{}` has the type {}, which is not written as text", field.name(), field.data_type()))
-            })
-        })
-        .collect()
+    let mut cells = Vec::with_capacity(rows.columns.num_columns());
+    for (column, field) in rows.columns.columns().iter().zip(rows.columns.schema_ref().fields()) {
+        let (name, kind) = (field.name(), field.data_type());
+        cells.push(Cells::new(column, timestamps).ok_or_else(|| {
+            Error::new(
+                UNWRITABLE_TYPE,
+                format!("the column `{name}` has the type {kind}, which is not written as text"),
+            )
+        })?);
+    }
+    Ok(cells)
 }

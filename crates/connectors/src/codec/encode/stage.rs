@@ -30,7 +30,9 @@ pub(crate) struct StageEncoder {
 
 impl StageEncoder {
     pub(crate) fn new(schema: SchemaRef) -> Result<Self> {
-        let staged = Arc::new(Schema::new(schema.fields().iter().map(|field| staged_field(field).with_nullable(true)).collect::<Vec<_>>()));
+        let staged = Arc::new(Schema::new(
+            schema.fields().iter().map(|field| staged_field(field).with_nullable(true)).collect::<Vec<_>>(),
+        ));
         for field in staged.fields() {
             let alone = Schema::new(vec![field.clone()]);
             if parquet::arrow::ArrowSchemaConverter::new().convert(&alone).is_err() {
@@ -46,7 +48,13 @@ impl StageEncoder {
     pub(crate) fn write_batch(&mut self, batch: &RecordBatch, chunk: &mut Chunk) -> Result<()> {
         let columns = batch.columns().iter().zip(self.staged.fields());
         let columns = columns
-            .map(|(column, field)| if column.data_type() == field.data_type() { Ok(column.clone()) } else { cast(column, field.data_type()) })
+            .map(|(column, field)| {
+                if column.data_type() == field.data_type() {
+                    Ok(column.clone())
+                } else {
+                    cast(column, field.data_type())
+                }
+            })
             .collect::<Result<Vec<_>, ArrowError>>()
             .map_err(unstaged)?;
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));

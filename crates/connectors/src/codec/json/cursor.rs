@@ -136,29 +136,34 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads the string token that begins here.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn string(&mut self) -> Parsed<Str<'a>> {
         if !self.eat(b'"') {
             return Err(self.unexpected("a string"));
         }
         let start = self.at;
         self.at = plain_end(self.bytes, start);
-        let mut escaped = false;
+        let escaped = self.peek() != Some(b'"');
+        if escaped {
+            self.escaped_rest()?;
+        }
+        let raw = self.since(start);
+        self.at += 1;
+        Ok(Str { raw, escaped })
+    }
+
+    /// From what is not plain in a string to its closing quote.
+    #[inline(never)]
+    fn escaped_rest(&mut self) -> Parsed<()> {
         loop {
             match self.peek() {
-                Some(b'"') => break,
-                Some(b'\\') => {
-                    escaped = true;
-                    self.escape()?;
-                }
+                Some(b'"') => return Ok(()),
+                Some(b'\\') => self.escape()?,
                 None => return Err(self.unexpected("the closing quote of a string")),
                 Some(_) => return Err(self.unexpected("an escape, like \\n, for a control character in a string")),
             }
             self.at = plain_end(self.bytes, self.at);
         }
-        let raw = self.since(start);
-        self.at += 1;
-        Ok(Str { raw, escaped })
     }
 
     /// Goes over an escape, without asking whether surrogates come in pairs.
@@ -183,14 +188,7 @@ impl<'a> Cursor<'a> {
     #[inline]
     fn scalar(&mut self) -> Parsed<()> {
         match self.peek() {
-            Some(b'"') => {
-                let end = plain_end(self.bytes, self.at + 1);
-                if self.bytes.get(end) == Some(&b'"') {
-                    self.at = end + 1;
-                    return Ok(());
-                }
-                self.string().map(|_| ())
-            }
+            Some(b'"') => self.string().map(|_| ()),
             Some(b't') => self.literal("true"),
             Some(b'f') => self.literal("false"),
             Some(b'n') => self.literal("null"),
@@ -222,7 +220,7 @@ impl<'a> Cursor<'a> {
                 }
             };
             self.space();
-            if !self.to_next_value(&mut stack, &mut depth, opened)? {
+            if !self.next_value(&mut stack, &mut depth, opened)? {
                 return Ok(());
             }
         }
@@ -230,7 +228,7 @@ impl<'a> Cursor<'a> {
 
     /// From behind a value (or behind an opening bracket) to the next value; false when all is closed.
     #[inline]
-    fn to_next_value(&mut self, stack: &mut u128, depth: &mut u32, mut opened: bool) -> Parsed<bool> {
+    fn next_value(&mut self, stack: &mut u128, depth: &mut u32, mut opened: bool) -> Parsed<bool> {
         loop {
             let object = *stack & 1 == 1;
             if self.eat(if object { b'}' } else { b']' }) {
@@ -284,7 +282,19 @@ impl<'a> Cursor<'a> {
     }
 }
 
-impl Str<'_> {
+impl<'a> Str<'a> {
+    /// The string this token means; `scratch`, which is empty, holds it where it has escapes.
+    pub(crate) fn text<'b>(&self, scratch: &'b mut Vec<u8>) -> Parsed<&'b str>
+    where
+        'a: 'b,
+    {
+        if !self.escaped {
+            return Ok(self.raw);
+        }
+        self.unescape(scratch)?;
+        Ok(std::str::from_utf8(scratch).unwrap_or_default())
+    }
+
     /// Appends the string this token means.
     pub(crate) fn unescape(&self, out: &mut Vec<u8>) -> Parsed<()> {
         let bytes = self.raw.as_bytes();

@@ -2,6 +2,7 @@
 
 pub(crate) mod cursor;
 pub(crate) mod decode;
+pub(crate) mod keys;
 pub(crate) mod shape;
 mod value;
 pub(crate) mod write;

@@ -1,21 +1,12 @@
-//! What to do with each key of an object, found without hashing where events look alike.
-//!
-//! A shape remembers which key came after which. Events of one producer mostly have the same keys in the same
-//! order, so the next key is nearly always the guessed one, and one comparison of bytes confirms it. What
-//! was learned decides how fast an object is read, never what is read.
+//! What to do with each key of an object.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
+use super::cursor::Cursor;
+use super::keys::Keys;
 use crate::codec::codes::{DUPLICATE_KEY, UNDECLARED, WRONG_TYPE};
 use crate::codec::columns::Slot;
-use crate::codec::json::cursor::Cursor;
 use crate::codec::problem::{Parsed, Problem, shorten};
-
-/// Undeclared keys that a shape remembers.
-const LEARNED_KEYS_MAX: usize = 1024;
-/// Bytes of a key that is worth remembering.
-const LEARNED_KEY_BYTES_MAX: usize = 128;
-const NONE: u32 = u32::MAX;
 
 /// What happens to the value of a key.
 #[derive(Debug)]
@@ -29,36 +20,32 @@ enum Action {
     All(Vec<Action>),
 }
 
+/// What is known of a key.
 #[derive(Debug)]
-struct Entry {
-    /// The key as JSON text, with its colon: words of eight bytes with masks, and its length.
-    pattern: Box<[(u64, u64)]>,
-    length: usize,
-    name: Box<str>,
+struct Known {
     action: Action,
-    /// The last object this key was seen in.
+    /// The last object it was seen in.
     seen: u64,
-    /// The key that came next last time.
-    next: u32,
 }
 
-/// The keys of one kind of object.
+impl Known {
+    const UNDECLARED: Self = Self { action: Action::Skip, seen: 0 };
+}
+
+/// The keys of one kind of object, and what to do with each.
 #[derive(Debug, Default)]
 pub(crate) struct Shape {
-    entries: Vec<Entry>,
-    index: HashMap<Box<str>, u32>,
-    first: u32,
+    keys: Keys<Known>,
+    strict: bool,
     /// Counts the objects read.
     object: u64,
-    strict: bool,
-    /// Keys of the present object beyond those remembered.
-    others: HashSet<Vec<u8>>,
-    key: Vec<u8>,
+    /// Keys of the present object that are not in `keys`.
+    others: HashSet<Box<str>>,
 }
 
 impl Shape {
     pub(crate) fn new(strict: bool) -> Self {
-        Self { strict, first: NONE, ..Self::default() }
+        Self { strict, ..Self::default() }
     }
 
     /// The shape of an object whose keys are columns, in this order.
@@ -74,45 +61,16 @@ impl Shape {
     pub(crate) fn declare(&mut self, path: &[String], column: u32) {
         let Some((name, rest)) = path.split_first() else { return };
         let strict = self.strict;
-        let at = match self.index.get(name.as_str()) {
-            Some(&at) => at,
-            None => {
-                // Until events teach better: as declared.
-                let at = self.add(name);
-                match self.entries.iter_mut().rev().nth(1) {
-                    Some(previous) => previous.next = at,
-                    None => self.first = at,
-                }
-                at
-            }
-        };
-        let Some(entry) = self.entries.get_mut(at as usize) else { return };
+        let action = &mut self.keys.declare(name, Known::UNDECLARED).known.action;
         if rest.is_empty() {
-            entry.action.and(Action::Fill(column));
-        } else if let Some(inner) = entry.action.entered() {
+            action.and(Action::Fill(column));
+        } else if let Some(inner) = action.entered() {
             inner.declare(rest, column);
         } else {
             let mut inner = Box::new(Self::new(strict));
             inner.declare(rest, column);
-            entry.action.and(Action::Enter(inner));
+            action.and(Action::Enter(inner));
         }
-    }
-
-    fn add(&mut self, name: &str) -> u32 {
-        let at = self.entries.len() as u32;
-        let mut pattern = Vec::new();
-        super::write::string(name, &mut pattern);
-        pattern.push(b':');
-        self.entries.push(Entry {
-            pattern: words(&pattern),
-            length: pattern.len(),
-            name: name.into(),
-            action: Action::Skip,
-            seen: 0,
-            next: NONE,
-        });
-        self.index.insert(name.into(), at);
-        at
     }
 
     /// Reads the object that begins at the cursor, filling columns. On an error columns may hold values of
@@ -129,75 +87,33 @@ impl Shape {
         if cursor.eat(b'}') {
             return Ok(());
         }
-        let mut previous = NONE;
-        let mut guess = self.first;
+        let strict = self.strict;
+        let learn = |name: &str| if strict { Err(undeclared(name)) } else { Ok(Known::UNDECLARED) };
+        let mut place = self.keys.start();
         loop {
-            let at = match self.entries.get(guess as usize) {
-                Some(entry) if cursor.eat_words(&entry.pattern, entry.length) => {
-                    cursor.space();
-                    guess
-                }
-                _ => self.find(cursor, previous)?,
-            };
-            match self.entries.get_mut(at as usize) {
-                None => cursor.skip_value()?,
-                Some(entry) => {
-                    if entry.seen == self.object {
-                        return Err(duplicate(&entry.name));
+            match self.keys.read(cursor, &mut place, learn)? {
+                Some(key) => {
+                    if key.known.seen == self.object {
+                        return Err(duplicate(&key.name));
                     }
-                    entry.seen = self.object;
-                    guess = entry.next;
-                    previous = at;
-                    entry
-                        .action
-                        .apply(cursor, slots)
-                        .map_err(|problem| name_path(problem, &entry.action, &entry.name))?;
+                    key.known.seen = self.object;
+                    let action = &mut key.known.action;
+                    action.apply(cursor, slots).map_err(|problem| name_path(problem, action, &key.name))?;
+                }
+                None => {
+                    let name = self.keys.unknown();
+                    if !self.others.insert(name.into()) {
+                        return Err(duplicate(name));
+                    }
+                    cursor.skip_value()?;
                 }
             }
             cursor.space();
-            if cursor.eat(b',') {
-                // A guessed key follows at once; space before it is the business of `find`.
-            } else if cursor.eat(b'}') {
-                return Ok(());
-            } else {
-                return Err(cursor.unexpected("`,` or `}`"));
+            if !cursor.eat(b',') {
+                break;
             }
         }
-    }
-
-    /// Reads a key that was not the guessed one, up to its value. [`NONE`] is a key that nobody asks for and
-    /// that is not remembered.
-    fn find(&mut self, cursor: &mut Cursor<'_>, previous: u32) -> Parsed<u32> {
-        cursor.space();
-        let key = cursor.string()?;
-        self.key.clear();
-        if key.escaped {
-            key.unescape(&mut self.key)?;
-        } else {
-            self.key.extend_from_slice(key.raw.as_bytes());
-        }
-        cursor.colon()?;
-        let name = std::str::from_utf8(&self.key).unwrap_or_default();
-        let mut at = self.index.get(name).copied().unwrap_or(NONE);
-        if at == NONE {
-            if self.strict {
-                let problem = Problem::new(UNDECLARED, "the schema does not declare it, and the source is `strict`");
-                return Err(problem.inside(name));
-            }
-            if self.entries.len() < LEARNED_KEYS_MAX && name.len() <= LEARNED_KEY_BYTES_MAX {
-                let name = name.to_owned();
-                at = self.add(&name);
-            } else if !self.others.insert(self.key.clone()) {
-                return Err(duplicate(name));
-            }
-        }
-        if at != NONE {
-            match self.entries.get_mut(previous as usize) {
-                Some(previous) => previous.next = at,
-                None => self.first = at,
-            }
-        }
-        Ok(at)
+        if cursor.eat(b'}') { Ok(()) } else { Err(cursor.unexpected("`,` or `}`")) }
     }
 }
 
@@ -250,24 +166,16 @@ impl Action {
     }
 }
 
-/// Adds the key to a problem's path, unless the column's own name already stands there.
+/// Adds the key to a problem's path, unless a column's own name already stands there.
+#[cold]
 fn name_path(problem: Box<Problem>, action: &Action, name: &str) -> Box<Problem> {
-    match action {
-        Action::Enter(_) if !problem.names_column() => problem.inside(name),
-        _ => problem,
-    }
+    let entered = matches!(action, Action::Enter(_) | Action::All(_));
+    if entered && !problem.names_column() { problem.inside(name) } else { problem }
 }
 
-/// A key's bytes as words, the last one with zeros in its mask where the key has ended.
-fn words(bytes: &[u8]) -> Box<[(u64, u64)]> {
-    let word = |chunk: &[u8]| {
-        let (mut word, mut mask) = ([0; 8], [0; 8]);
-        for ((word, mask), byte) in word.iter_mut().zip(&mut mask).zip(chunk) {
-            (*word, *mask) = (*byte, 0xFF);
-        }
-        (u64::from_le_bytes(word), u64::from_le_bytes(mask))
-    };
-    bytes.chunks(8).map(word).collect()
+#[cold]
+fn undeclared(name: &str) -> Box<Problem> {
+    Problem::new(UNDECLARED, "the schema does not declare it, and the source is `strict`").inside(name)
 }
 
 #[cold]

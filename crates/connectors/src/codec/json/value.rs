@@ -72,12 +72,7 @@ impl Column {
         let start = cursor.at;
         let string = cursor.string()?;
         let mut unescaped = Vec::new();
-        let text = if string.escaped {
-            string.unescape(&mut unescaped)?;
-            std::str::from_utf8(&unescaped).unwrap_or_default()
-        } else {
-            string.raw
-        };
+        let text = string.text(&mut unescaped)?;
         match self.push_text(text) {
             Some(pushed) => pushed,
             None => Err(self.wrong_type(&format!("the string {}", shorten(cursor.since(start))))),

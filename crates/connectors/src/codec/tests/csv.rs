@@ -22,7 +22,10 @@ fn records() {
         ("x,,1", "MS0413 the record has 3 fields, the header has 4"),
         ("x,,1,2,3", "MS0413 the record has 5 fields, the header has 4"),
         ("\"x,,1,2", "MS0412 the quote before \"x,,1,2 is never closed"),
-        ("\"x\"y,,1,2", "MS0412 saw y,,1,2 behind a closing quote, wanted a comma or the end (a quote inside is written twice)"),
+        (
+            "\"x\"y,,1,2",
+            "MS0412 saw y,,1,2 behind a closing quote, wanted a comma or the end (a quote inside is written twice)",
+        ),
         ("x,,\"\",2", "MS0407 field `a`: saw \"\", wanted int64"),
         ("x,,one,2", "MS0407 field `a`: saw \"one\", wanted int64"),
         ("x,,1,NaN", "MS0407 field `c`: saw \"NaN\", wanted float64"),
@@ -37,18 +40,24 @@ fn records() {
 #[test]
 fn all_types() {
     let fields = &[
-        "a: bool", "b: decimal(9, 2)", "c: timestamp", "d: date", "e: list<int64>", "f: struct<x: string>", "g: timestamp_ms",
+        "a: bool",
+        "b: decimal(9, 2)",
+        "c: timestamp",
+        "d: date",
+        "e: list<int64>",
+        "f: struct<x: string>",
+        "g: timestamp_ms",
         "h: uint64",
     ];
     let mut decoder = decoder(fields, "a,b,c,d,e,f,g,h");
     assert_eq!(
-        read(&mut decoder, br#"True,12.5,2025-06-02 08:00:00Z,2025-06-02,"[1,null]","{""x"":""y""}",5,18446744073709551615"#),
+        read(
+            &mut decoder,
+            br#"True,12.5,2025-06-02 08:00:00Z,2025-06-02,"[1,null]","{""x"":""y""}",5,18446744073709551615"#
+        ),
         r#"{"a":true,"b":12.50,"c":1748851200000000,"d":"2025-06-02","e":[1,null],"f":{"x":"y"},"g":5,"h":18446744073709551615}"#
     );
-    assert_eq!(
-        read(&mut decoder, br"yes,,,,,,,"),
-        "MS0407 field `a`: saw \"yes\", wanted bool"
-    );
+    assert_eq!(read(&mut decoder, br"yes,,,,,,,"), "MS0407 field `a`: saw \"yes\", wanted bool");
     assert!(read(&mut decoder, br#",,,,"[1",,,"#).starts_with("MS0401 field `e`"));
 }
 

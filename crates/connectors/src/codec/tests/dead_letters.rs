@@ -83,8 +83,13 @@ fn records_keep_the_original() {
         assert_eq!(
             added,
             [
-                ("ms.pipeline", "fraud"), ("ms.source", "transactions"), ("ms.partition", "2"), ("ms.offset", "41"),
-                ("ms.step", "check positive"), ("ms.code", "MS0407"), ("ms.error", "field `a`: saw \"x\""),
+                ("ms.pipeline", "fraud"),
+                ("ms.source", "transactions"),
+                ("ms.partition", "2"),
+                ("ms.offset", "41"),
+                ("ms.step", "check positive"),
+                ("ms.code", "MS0407"),
+                ("ms.error", "field `a`: saw \"x\""),
             ]
         );
     }

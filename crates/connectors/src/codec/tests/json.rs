@@ -11,10 +11,18 @@ fn numbers() {
     check_table(&[
         (A_INT, r#"{"a":9007199254740993}"#, r#"{"a":9007199254740993}"#),
         (A_INT, r#"{"a":-9223372036854775808}"#, r#"{"a":-9223372036854775808}"#),
-        (A_INT, r#"{"a":9223372036854775808}"#, "MS0408 field `a`: saw the number 9223372036854775808, beyond the range of int64"),
+        (
+            A_INT,
+            r#"{"a":9223372036854775808}"#,
+            "MS0408 field `a`: saw the number 9223372036854775808, beyond the range of int64",
+        ),
         (A_INT, r#"{"a":1.0}"#, r#"{"a":1}"#),
         (A_INT, r#"{"a":1e3}"#, r#"{"a":1000}"#),
-        (A_INT, r#"{"a":1.5}"#, "MS0408 field `a`: saw the number 1.5, which has more places after the point than fit int64"),
+        (
+            A_INT,
+            r#"{"a":1.5}"#,
+            "MS0408 field `a`: saw the number 1.5, which has more places after the point than fit int64",
+        ),
         (A_INT, r#"{"a":"1"}"#, "MS0407 field `a`: saw the string \"1\", wanted int64"),
         (A_INT, r#"{"a":01}"#, "MS0401 field `a`: at byte 5: saw `01`, wanted a value"),
         (A_INT, r#"{"a":+1}"#, "MS0401 field `a`: at byte 5: saw `+1`, wanted a value"),
@@ -37,10 +45,26 @@ fn numbers() {
         (&["a: decimal(10, 2)"], r#"{"a":0.1}"#, r#"{"a":0.10}"#),
         (&["a: decimal(10, 2)"], r#"{"a":"-12.5"}"#, r#"{"a":-12.50}"#),
         (&["a: decimal(10, 2)"], r#"{"a":"12,5"}"#, "MS0407 field `a`: saw the string \"12,5\", wanted decimal(10, 2)"),
-        (&["a: decimal(10, 2)"], r#"{"a":0.105}"#, "MS0408 field `a`: saw the number 0.105, which has more places after the point than fit decimal(10, 2)"),
-        (&["a: decimal(10, 2)"], r#"{"a":100000000}"#, "MS0408 field `a`: saw the number 100000000, beyond the range of decimal(10, 2)"),
-        (&["a: decimal(38, 0)"], r#"{"a":-99999999999999999999999999999999999999}"#, r#"{"a":-99999999999999999999999999999999999999}"#),
-        (&["a: decimal(38, 38)"], r#"{"a":0.00000000000000000000000000000000000001}"#, r#"{"a":0.00000000000000000000000000000000000001}"#),
+        (
+            &["a: decimal(10, 2)"],
+            r#"{"a":0.105}"#,
+            "MS0408 field `a`: saw the number 0.105, which has more places after the point than fit decimal(10, 2)",
+        ),
+        (
+            &["a: decimal(10, 2)"],
+            r#"{"a":100000000}"#,
+            "MS0408 field `a`: saw the number 100000000, beyond the range of decimal(10, 2)",
+        ),
+        (
+            &["a: decimal(38, 0)"],
+            r#"{"a":-99999999999999999999999999999999999999}"#,
+            r#"{"a":-99999999999999999999999999999999999999}"#,
+        ),
+        (
+            &["a: decimal(38, 38)"],
+            r#"{"a":0.00000000000000000000000000000000000001}"#,
+            r#"{"a":0.00000000000000000000000000000000000001}"#,
+        ),
     ]);
 }
 
@@ -88,7 +112,7 @@ fn what_json_does_not_know() {
         let mut decoder = Decoder::new(&schema(fields), InputFormat::Json).unwrap();
         let got = read(&mut decoder, payload.as_bytes());
         assert!(got.starts_with("MS0401 "), "{payload}: {got}");
-        assert!(serde_json::from_str::<serde_json::Value>(payload).is_err() , "{payload}");
+        assert!(serde_json::from_str::<serde_json::Value>(payload).is_err(), "{payload}");
     }
     let mut decoder = Decoder::new(&schema(A_FLOAT), InputFormat::Json).unwrap();
     assert_eq!(
@@ -158,10 +182,22 @@ fn paths() {
         (AMOUNT, r#"{"payment":{"amount":"x"}}"#, "MS0407 field `amount`: saw the string \"x\", wanted float64"),
         (AMOUNT, r#"{"payment":7}"#, "MS0407 field `payment`: saw the number 7, wanted an object"),
         (AMOUNT, r#"{"payment":null}"#, "MS0409 field `amount`: the event does not have it, but it is required"),
-        (AMOUNT, r#"{"payment":{"amount":1,"amount":1}}"#, "MS0406 field `payment`: the key `amount` stands twice in one object"),
-        (&["a: int64 from x", "b: decimal(9, 3) from x", "c: float64 from x"], r#"{"x":5}"#, r#"{"a":5,"b":5.000,"c":5.0}"#),
         (
-            &["whole: struct<a: int64, b: struct<c: string>>  from x".trim_end(), "c: string from x.b.c", "d: int64 from x.b.d"],
+            AMOUNT,
+            r#"{"payment":{"amount":1,"amount":1}}"#,
+            "MS0406 field `payment`: the key `amount` stands twice in one object",
+        ),
+        (
+            &["a: int64 from x", "b: decimal(9, 3) from x", "c: float64 from x"],
+            r#"{"x":5}"#,
+            r#"{"a":5,"b":5.000,"c":5.0}"#,
+        ),
+        (
+            &[
+                "whole: struct<a: int64, b: struct<c: string>>  from x".trim_end(),
+                "c: string from x.b.c",
+                "d: int64 from x.b.d",
+            ],
             r#"{"x":{"b":{"d":4,"c":"C"},"a":1}}"#,
             r#"{"whole":{"a":1,"b":{"c":"C"}},"c":"C","d":4}"#,
         ),
@@ -197,19 +233,47 @@ fn the_other_types() {
         (A_TEXT, r#"{"a":12}"#, "MS0407 field `a`: saw the number 12, wanted string"),
         (&["a: timestamp_s"], r#"{"a":-1}"#, r#"{"a":-1}"#),
         (&["a: timestamp_ms"], r#"{"a":1748851200012}"#, r#"{"a":1748851200012}"#),
-        (&["a: timestamp_ns"], r#"{"a":"2025-06-02T08:00:00Z"}"#, "MS0407 field `a`: saw the string \"2025-06-02T08:00:00Z\", wanted timestamp_ns (an integer)"),
+        (
+            &["a: timestamp_ns"],
+            r#"{"a":"2025-06-02T08:00:00Z"}"#,
+            "MS0407 field `a`: saw the string \"2025-06-02T08:00:00Z\", wanted timestamp_ns (an integer)",
+        ),
         (WHEN, r#"{"a":"2025-06-02T10:00:00.123456789+02:00"}"#, r#"{"a":1748851200123456}"#),
-        (WHEN, r#"{"a":"2025-06-02T08:00:00"}"#, "MS0407 field `a`: saw the string \"2025-06-02T08:00:00\", wanted timestamp (RFC 3339 with an offset, like 2025-06-02T08:00:00Z)"),
-        (WHEN, r#"{"a":1748851200}"#, "MS0407 field `a`: saw the number 1748851200, wanted timestamp (RFC 3339 with an offset, like 2025-06-02T08:00:00Z)"),
+        (
+            WHEN,
+            r#"{"a":"2025-06-02T08:00:00"}"#,
+            "MS0407 field `a`: saw the string \"2025-06-02T08:00:00\", wanted timestamp (RFC 3339 with an offset, like 2025-06-02T08:00:00Z)",
+        ),
+        (
+            WHEN,
+            r#"{"a":1748851200}"#,
+            "MS0407 field `a`: saw the number 1748851200, wanted timestamp (RFC 3339 with an offset, like 2025-06-02T08:00:00Z)",
+        ),
         (&["a: date"], r#"{"a":"2024-02-29"}"#, r#"{"a":"2024-02-29"}"#),
-        (&["a: date"], r#"{"a":"29.2.2024"}"#, "MS0407 field `a`: saw the string \"29.2.2024\", wanted date (YYYY-MM-DD)"),
+        (
+            &["a: date"],
+            r#"{"a":"29.2.2024"}"#,
+            "MS0407 field `a`: saw the string \"29.2.2024\", wanted date (YYYY-MM-DD)",
+        ),
         (&["a: list<int64>"], r#"{"a":[ 1 , null,3 ]}"#, r#"{"a":[1,null,3]}"#),
         (&["a: list<int64>"], r#"{"a":[]}"#, r#"{"a":[]}"#),
         (&["a: list<int64>"], r#"{"a":[1,"x"]}"#, "MS0407 field `a[1]`: saw the string \"x\", wanted int64"),
         (&["a: list<int64>"], r#"{"a":1}"#, "MS0407 field `a`: saw the number 1, wanted list<int64>"),
-        (&["a: struct<b: int64, c: list<struct<d: bool>>>"], r#"{"a":{"c":[{"d":true},{},null],"z":1}}"#, r#"{"a":{"b":null,"c":[{"d":true},{"d":null},null]}}"#),
-        (&["a: struct<b: int64, c: list<struct<d: bool>>>"], r#"{"a":{"c":[{"d":true},{"d":"no"}]}}"#, "MS0407 field `a.c[1].d`: saw the string \"no\", wanted bool"),
-        (&["a: struct<b: int64>"], r#"{"a":{"b":1,"b":2}}"#, "MS0406 field `a`: the key `b` stands twice in one object"),
+        (
+            &["a: struct<b: int64, c: list<struct<d: bool>>>"],
+            r#"{"a":{"c":[{"d":true},{},null],"z":1}}"#,
+            r#"{"a":{"b":null,"c":[{"d":true},{"d":null},null]}}"#,
+        ),
+        (
+            &["a: struct<b: int64, c: list<struct<d: bool>>>"],
+            r#"{"a":{"c":[{"d":true},{"d":"no"}]}}"#,
+            "MS0407 field `a.c[1].d`: saw the string \"no\", wanted bool",
+        ),
+        (
+            &["a: struct<b: int64>"],
+            r#"{"a":{"b":1,"b":2}}"#,
+            "MS0406 field `a`: the key `b` stands twice in one object",
+        ),
         (&["a: struct<b: int64>"], r#"{"a":[]}"#, "MS0407 field `a`: saw a list, wanted struct<b: int64>"),
     ]);
 }
@@ -233,7 +297,10 @@ fn depth_is_bounded() {
     let refused = "MS0411 more than 128 lists and objects inside each other";
     assert_eq!(read(&mut decoder, nested(129).as_bytes()), refused);
     assert_eq!(read(&mut decoder, "[".repeat(1_000_000).as_bytes()), refused);
-    assert_eq!(read(&mut decoder, "{\"a\":".repeat(1_000_000).as_bytes()), format!("MS0411 field `a`: {}", &refused[7..]));
+    assert_eq!(
+        read(&mut decoder, "{\"a\":".repeat(1_000_000).as_bytes()),
+        format!("MS0411 field `a`: {}", &refused[7..])
+    );
 }
 
 #[test]

@@ -25,7 +25,8 @@ fn floats() {
 #[test]
 fn every_type_in_json_and_csv() {
     let decimal = Decimal128Array::from(vec![-5, 12_345]).with_precision_and_scale(10, 3).unwrap();
-    let wide = Decimal256Array::from(vec![arrow::datatypes::i256::from_i128(7); 2]).with_precision_and_scale(50, 2).unwrap();
+    let wide =
+        Decimal256Array::from(vec![arrow::datatypes::i256::from_i128(7); 2]).with_precision_and_scale(50, 2).unwrap();
     let lists = FixedSizeListArray::from_iter_primitive::<Float64Type, _, _>(
         [Some([Some(0.5), None]), None].into_iter().map(|list| list.map(Vec::from)),
         2,
@@ -90,7 +91,14 @@ fn names_are_escaped_and_types_checked() {
     assert_eq!(json_lines(&rows), "{\"a\\\"\\n\":1}\n");
     assert_eq!(header(&context(rows.columns.schema(), OutputFormat::Csv)).unwrap(), b"\"a\"\"\n\"\n");
     assert_eq!(header(&context(rows.columns.schema(), OutputFormat::Json)), None);
-    let map = Field::new_map("m", "entries", Field::new("k", DataType::Utf8, false), Field::new("v", DataType::Utf8, true), false, true);
+    let map = Field::new_map(
+        "m",
+        "entries",
+        Field::new("k", DataType::Utf8, false),
+        Field::new("v", DataType::Utf8, true),
+        false,
+        true,
+    );
     let schema: SchemaRef = Arc::new(Schema::new(vec![map]));
     let error = encoder(&context(schema, OutputFormat::Json)).map(|_| ()).unwrap_err();
     assert_eq!(error.code().id, "MS0430");
@@ -114,10 +122,13 @@ fn records_of_a_log() {
     let keys = |context: &EncodeContext| {
         let mut chunk = Chunk { data: b"before".to_vec(), ..Chunk::default() };
         encoder(context).unwrap().write(&rows, &mut chunk).unwrap();
-        let part = |(start, length): (u32, u32)| String::from_utf8(chunk.data[start as usize..][..length as usize].to_vec()).unwrap();
-        assert_eq!(chunk.records.iter().map(|record| part(record.value)).collect::<Vec<_>>(), [
-            r#"{"id":"a","n":1}"#, r#"{"id":null,"n":2}"#
-        ]);
+        let part = |(start, length): (u32, u32)| {
+            String::from_utf8(chunk.data[start as usize..][..length as usize].to_vec()).unwrap()
+        };
+        assert_eq!(
+            chunk.records.iter().map(|record| part(record.value)).collect::<Vec<_>>(),
+            [r#"{"id":"a","n":1}"#, r#"{"id":null,"n":2}"#]
+        );
         assert!(chunk.records.iter().all(|record| record.partition == 3 && record.headers.is_empty()));
         assert_eq!(chunk.records.iter().map(|record| record.timestamp_ms).collect::<Vec<_>>(), [10, 11]);
         chunk.records.iter().map(|record| record.key.map(part)).collect::<Vec<_>>()

@@ -87,7 +87,9 @@ fn value(kind: &FieldType) -> BoxedStrategy<Pair> {
             let bits = any::<u64>().prop_map(f64::from_bits).prop_filter("finite", |value| value.is_finite());
             let value = prop_oneof![bits, any::<i32>().prop_map(|n| f64::from(n) / 100.0)];
             (value, 17usize..30)
-                .prop_map(|(value, places)| (zmij::Buffer::new().format(value).to_owned(), format!("{value:.places$e}")))
+                .prop_map(|(value, places)| {
+                    (zmij::Buffer::new().format(value).to_owned(), format!("{value:.places$e}"))
+                })
                 .boxed()
         }
         FieldType::Number(DataType::Float32) => {
@@ -122,7 +124,10 @@ fn value(kind: &FieldType) -> BoxedStrategy<Pair> {
             .prop_map(|(items, space)| {
                 let canonical: Vec<&str> = items.iter().map(|pair| pair.0.as_str()).collect();
                 let others: Vec<&str> = items.iter().map(|pair| pair.1.as_str()).collect();
-                (format!("[{}]", canonical.join(",")), format!("[{space}{}{space}]", others.join(&format!("{space},{space}"))))
+                (
+                    format!("[{}]", canonical.join(",")),
+                    format!("[{space}{}{space}]", others.join(&format!("{space},{space}"))),
+                )
             })
             .boxed(),
         FieldType::Struct(fields) => object(fields.clone()).boxed(),
@@ -157,7 +162,10 @@ fn object(fields: Vec<(String, FieldType)>) -> impl Strategy<Value = Pair> {
                 }
             }
             let separator = format!("{space},{space}");
-            (format!("{{{}}}", canonical.join(",")), format!("{space}{{{space}{}{space}}}{space}", others.join(&separator)))
+            (
+                format!("{{{}}}", canonical.join(",")),
+                format!("{space}{{{space}{}{space}}}{space}", others.join(&separator)),
+            )
         },
     )
 }
@@ -188,7 +196,9 @@ fn decode_all(schema: &RowSchema, payloads: &[&[u8]], batch: usize) -> (String, 
         for array in out.columns.columns() {
             array.to_data().validate_full().unwrap();
         }
-        rejected.extend(out.rejected.iter().map(|(at, why)| format!("{} {} {}", i * batch + *at as usize, why.code, why.message)));
+        rejected.extend(
+            out.rejected.iter().map(|(at, why)| format!("{} {} {}", i * batch + *at as usize, why.code, why.message)),
+        );
         text.push_str(&json_lines(&rows(raw, &out)));
     }
     (text, rejected)
@@ -197,8 +207,38 @@ fn decode_all(schema: &RowSchema, payloads: &[&[u8]], batch: usize) -> (String, 
 /// Texts near JSON.
 fn nearly_json() -> impl Strategy<Value = String> {
     let token = proptest::sample::select(vec![
-        "{", "}", "[", "]", ":", ",", "\"a\"", "\"b\"", "\"a\":", "\"b\":", "1", "-0.5e3", "01", "null", "true", "nul", " ", "\n",
-        "\"", "\\", "\"\\n\"", "\"\\u00e4\"", "\"\\ud800\"", "\"ä\"", "{}", "[]", "{\"c\":1}", "[1,2]", "1.5", "-", "NaN", "\u{1}",
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "\"a\"",
+        "\"b\"",
+        "\"a\":",
+        "\"b\":",
+        "1",
+        "-0.5e3",
+        "01",
+        "null",
+        "true",
+        "nul",
+        " ",
+        "\n",
+        "\"",
+        "\\",
+        "\"\\n\"",
+        "\"\\u00e4\"",
+        "\"\\ud800\"",
+        "\"ä\"",
+        "{}",
+        "[]",
+        "{\"c\":1}",
+        "[1,2]",
+        "1.5",
+        "-",
+        "NaN",
+        "\u{1}",
     ]);
     proptest::collection::vec(token, 0..14).prop_map(|tokens| tokens.concat())
 }

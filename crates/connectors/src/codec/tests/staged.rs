@@ -9,13 +9,19 @@ use super::parquet::{StagedReader, write_parquet};
 use super::*;
 
 fn sample(rows: std::ops::Range<i64>) -> Rows {
-    let words: DictionaryArray<Int32Type> = rows.clone().map(|i| if i % 3 == 0 { None } else { Some("model") }).collect();
+    let words: DictionaryArray<Int32Type> =
+        rows.clone().map(|i| if i % 3 == 0 { None } else { Some("model") }).collect();
     rows_of(vec![
         ("n", Arc::new(Int64Array::from_iter_values(rows.clone())) as ArrayRef),
         ("s", Arc::new(StringArray::from_iter_values(rows.clone().map(|i| format!("row {i}"))))),
         ("m", Arc::new(words)),
         ("t", Arc::new(TimestampSecondArray::from_iter_values(rows.clone()))),
-        ("l", Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(rows.map(|i| Some((0..i as i32 % 4).map(Some)))))),
+        (
+            "l",
+            Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(
+                rows.map(|i| Some((0..i as i32 % 4).map(Some))),
+            )),
+        ),
     ])
 }
 
