@@ -112,5 +112,10 @@ pub const ALL: &[Code] = &[
     TABLE_DUPLICATE_KEY,
     TABLE_KEY,
     TABLE_CHANGED,
+    crate::window::codes::LATE_EVENT,
+    crate::window::codes::NO_EVENT_TIME,
+    crate::window::codes::OUT_OF_RANGE,
+    crate::window::codes::UNSUPPORTED_WINDOW,
+    crate::window::codes::WINDOW_COLUMNS,
     PLANNER,
 ];

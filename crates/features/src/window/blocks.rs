@@ -17,6 +17,9 @@ use super::ring::Ring;
 const FAN: u64 = 16;
 const SHIFT: u32 = 4;
 
+/// Ranges of no more rows need no summaries.
+pub const FEW_ROWS: u64 = FAN;
+
 /// "No row" as a summary of a block.
 const NONE: u64 = u64::MAX;
 
@@ -151,7 +154,7 @@ impl Blocks {
 
     /// The position of the row with the extreme value in a range of positions; of equal ones the first.
     pub fn extreme(&mut self, range: std::ops::Range<u64>, rows: Rows<'_>) -> Option<u64> {
-        if range.end - range.start > FAN {
+        if range.end - range.start > FEW_ROWS {
             self.extend(rows);
         }
         let mut best = NONE;
@@ -166,7 +169,7 @@ impl Blocks {
 
     /// The `k`-th row (from 1) in a range that counts, seen from the range's start, or how many there are.
     pub fn nth(&mut self, k: u64, range: std::ops::Range<u64>, rows: Rows<'_>) -> Result<u64, u64> {
-        if range.end - range.start > FAN {
+        if range.end - range.start > FEW_ROWS {
             self.extend(rows);
         }
         let mut seen = 0;
@@ -191,7 +194,7 @@ impl Blocks {
 
     /// The `k`-th row that counts (from 1), seen from the range's end, or how many there are.
     pub fn nth_back(&mut self, k: u64, range: std::ops::Range<u64>, rows: Rows<'_>) -> Result<u64, u64> {
-        if range.end - range.start > FAN {
+        if range.end - range.start > FEW_ROWS {
             self.extend(rows);
         }
         let mut seen = 0;

@@ -1,12 +1,13 @@
 //! From the state of a frame to the value of a function.
 
 use super::accumulator::{Accumulator, NOTHING, UNKNOWN, is_better};
-use super::blocks::Rows;
+use super::blocks::{Blocks, FEW_ROWS, Rows};
 use super::exact::{correlation, covariance, regression_slope, variance};
 use super::intern::Interner;
 use super::output::Output;
 use super::partition::{Partition, Place, Span};
 use super::plan::{Cell, Computed, FramePlan, StorePlan};
+use super::ring::Ring;
 use super::value::{Kind, from_order_key};
 
 /// A value that does not fit its type.
@@ -175,12 +176,14 @@ impl Evaluation<'_> {
             return out.null();
         };
         if *known == UNKNOWN {
-            *known = match (key.blocks.get_mut(index), plan.indexes.get(index)) {
-                (Some(blocks), Some(index)) => {
-                    let rows = Rows { ring: &key.ring, stride: plan.stride, plan: index, interner };
-                    blocks.extreme(self.span.start..self.span.end, rows).unwrap_or(NOTHING)
+            *known = match plan.indexes.get(index) {
+                Some(indexed) => {
+                    let rows = Rows { ring: &key.ring, stride: plan.stride, plan: indexed, interner };
+                    let range = self.span.start..self.span.end;
+                    let look = |blocks: &mut Blocks| blocks.extreme(range, rows).unwrap_or(NOTHING);
+                    with_blocks(&mut key.blocks, index, plan, &key.ring, look)
                 }
-                _ => NOTHING,
+                None => NOTHING,
             };
         }
         let mut value = (*known != NOTHING).then(|| key.ring.row(*known, plan.stride)[cell.word]);
@@ -291,11 +294,28 @@ impl Evaluation<'_> {
         back: bool,
         key: &mut Partition,
     ) -> Result<u64, u64> {
-        let (Some(blocks), Some(plan)) = (key.blocks.get_mut(index), self.plan.indexes.get(index)) else {
-            return Err(0);
-        };
+        let Some(plan) = self.plan.indexes.get(index) else { return Err(0) };
         let rows = Rows { ring: &key.ring, stride: self.plan.stride, plan, interner: self.interner };
-        if back { blocks.nth_back(k, range, rows) } else { blocks.nth(k, range, rows) }
+        with_blocks(&mut key.blocks, index, self.plan, &key.ring, |blocks| {
+            if back { blocks.nth_back(k, range, rows) } else { blocks.nth(k, range, rows) }
+        })
+    }
+}
+
+/// Looks something up by an index. Keys with few rows have none: their rows are looked at one by one.
+fn with_blocks<T>(
+    known: &mut Box<[Blocks]>,
+    index: usize,
+    plan: &StorePlan,
+    ring: &Ring,
+    look: impl FnOnce(&mut Blocks) -> T,
+) -> T {
+    if known.is_empty() && ring.len() > FEW_ROWS {
+        *known = plan.indexes.iter().map(|_| Blocks::default()).collect();
+    }
+    match known.get_mut(index) {
+        Some(blocks) => look(blocks),
+        None => look(&mut Blocks::default()),
     }
 }
 

@@ -11,6 +11,7 @@ use super::blocks::Blocks;
 use super::intern::Interner;
 use super::key::Key;
 use super::plan::{AccumulatorPlan, End, FramePlan, Operation, StorePlan};
+use super::prefetch::prefetch;
 use super::ring::Ring;
 use super::spec::Frame;
 use super::ties;
@@ -22,12 +23,12 @@ pub struct Span {
     pub end: u64,
 }
 
-/// The state of one key.
+/// The state of one key, laid out so that finding it and its newest row touches one cache line, and all the rest
+/// another.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Partition {
     pub key: Key,
-    /// Whether the key waits in the expiry queue.
-    pub scheduled: bool,
     pub ring: Ring,
     /// The first row that is not behind the watermark, as far as is known.
     pub settled: u64,
@@ -35,8 +36,10 @@ pub struct Partition {
     pub spans: Box<[Span]>,
     /// Those of all frames.
     pub accumulators: Box<[Accumulator]>,
-    /// One for each index of the plan.
+    /// One for each index of the plan, or none until one is needed.
     pub blocks: Box<[Blocks]>,
+    /// Whether the key waits in the expiry queue.
+    pub scheduled: bool,
 }
 
 /// Where a row stands among the rows of its key.
@@ -61,7 +64,7 @@ impl Partition {
             settled: base,
             spans: plan.frames.iter().map(|_| Span { start: base, end: base }).collect(),
             accumulators: accumulators.map(AccumulatorPlan::empty).collect(),
-            blocks: plan.indexes.iter().map(|_| Blocks::default()).collect(),
+            blocks: Box::default(),
         }
     }
 
@@ -100,6 +103,25 @@ impl Partition {
             time_end += 1;
         }
         Place { position, time_end, peers_end: position + 1 }
+    }
+
+    /// Asks for what the key's own fields point to.
+    #[inline]
+    pub fn prefetch_state(&self, stride: usize) {
+        self.ring.prefetch(self.ring.end().wrapping_sub(1), stride);
+        self.ring.prefetch(self.ring.base(), stride);
+        prefetch(self.spans.first());
+        for accumulator in &self.accumulators {
+            prefetch(Some(accumulator));
+        }
+    }
+
+    /// Asks for the rows that leave a frame next.
+    #[inline]
+    pub fn prefetch_leaving(&self, stride: usize) {
+        for span in &self.spans {
+            self.ring.prefetch(span.start, stride);
+        }
     }
 
     /// Puts a row behind all others, for rows that come in order.
@@ -230,11 +252,14 @@ impl Partition {
             while keep < end && self.ring.time(keep, stride) < limit {
                 keep += 1;
             }
+            if keep == base && !plan.forgets_ties {
+                return 0;
+            }
         }
         if plan.tracks_settled {
             let mut settled = self.settled.max(base);
             while settled < end && self.ring.time(settled, stride) < watermark {
-                if plan.interns {
+                if plan.forgets_ties {
                     ties::forget(plan, self.ring.row_mut(settled, stride), interner);
                 }
                 settled += 1;

@@ -43,6 +43,8 @@ pub struct StorePlan {
     pub tracks_settled: bool,
     /// Whether any cell is interned.
     pub interns: bool,
+    /// Whether rows hold strings that only break ties.
+    pub forgets_ties: bool,
 }
 
 /// A tie-break.
@@ -455,6 +457,11 @@ impl<'a> StoreBuilder<'a> {
         Cell { word: self.word(argument, kind, false, valid), kind, valid }
     }
 
+    /// An index that finds the k-th row with the flags; where all rows count, none is needed.
+    fn rank(&mut self, need: u64) -> usize {
+        if need == 0 { usize::MAX } else { self.index(Indexed::Rank, need) }
+    }
+
     fn index(&mut self, what: Indexed, need: u64) -> usize {
         let index = IndexPlan { what, need };
         let known = self.plan.indexes.iter().position(|&known| known == index);
@@ -619,7 +626,7 @@ impl<'a> StoreBuilder<'a> {
             Function::LastValue => {
                 let dropped = Operation::DroppedLast(1);
                 let dropped_at = unbounded.then(|| self.simple(frame, dropped, chosen, Some(cell)));
-                Computed::Last { cell, need: chosen, index: self.index(Indexed::Rank, chosen), dropped_at }
+                Computed::Last { cell, need: chosen, index: self.rank(chosen), dropped_at }
             }
             Function::Lag { offset, ref default } => {
                 self.plan.permanent = true;
@@ -630,14 +637,14 @@ impl<'a> StoreBuilder<'a> {
                 } else {
                     dropped_at = Some(self.simple(frame, Operation::DroppedLast(offset), chosen, Some(cell)));
                 }
-                let index = self.index(Indexed::Rank, chosen);
+                let index = self.rank(chosen);
                 Computed::Lag { offset, cell, need: chosen, index, dropped_at, default }
             }
             ref other => {
                 let n = if let Function::NthValue(n) = other { (*n).max(1) } else { 1 };
                 let dropped = Operation::DroppedNth(n);
                 let dropped_at = unbounded.then(|| self.simple(frame, dropped, chosen, Some(cell)));
-                Computed::Nth { n, cell, need: chosen, index: self.index(Indexed::Rank, chosen), dropped_at }
+                Computed::Nth { n, cell, need: chosen, index: self.rank(chosen), dropped_at }
             }
         })
     }
@@ -681,8 +688,8 @@ impl<'a> StoreBuilder<'a> {
         }
         plan.permanent |= plan.reach_rows > 0;
         plan.interns = plan.cells.iter().any(|cell| cell.kind.is_interned());
-        let ties_only = plan.cells.iter().any(|cell| cell.tie_only && cell.kind.is_interned());
-        plan.tracks_settled = plan.reach_ns.is_none() || plan.permanent || ties_only;
+        plan.forgets_ties = plan.cells.iter().any(|cell| cell.tie_only && cell.kind.is_interned());
+        plan.tracks_settled = plan.reach_ns.is_none() || plan.permanent || plan.forgets_ties;
         self.plan
     }
 }

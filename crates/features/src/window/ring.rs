@@ -1,5 +1,7 @@
 //! The rows of one key, in order, in a ring of words.
 
+use super::prefetch::prefetch;
+
 /// Rows of `stride` words each, the first of which is the event time. A row is known by its *position*: how many
 /// rows of the key came before it in order, those already dropped included. Positions rise with the order,
 /// so a frame is a range of them.
@@ -65,6 +67,12 @@ impl Ring {
     #[inline]
     pub fn time(&self, position: u64, stride: usize) -> i64 {
         self.words[self.start(position, stride)] as i64
+    }
+
+    /// Asks for a row that is needed soon.
+    #[inline]
+    pub fn prefetch(&self, position: u64, stride: usize) {
+        prefetch(self.words.get(self.start(position, stride)));
     }
 
     /// Puts a row at a position in `base..=end`; the rows from there on move up by one.

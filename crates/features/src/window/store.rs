@@ -9,6 +9,7 @@ use super::key::{Key, KeyReader, KeyTable};
 use super::output::Output;
 use super::partition::{Partition, Place};
 use super::plan::{CellPlan, FlagSet, StorePlan};
+use super::prefetch::prefetch;
 use super::spec::Emit;
 use super::ties;
 use super::value::{Column, Values};
@@ -73,6 +74,7 @@ impl Store {
         match emit {
             Emit::OnArrival => {
                 for row in 0..times.len() {
+                    self.prefetch(row);
                     let Some(slot) = self.chosen.get(row).map(|&slot| slot as usize) else { return };
                     let staged = self.staged.get(row * self.plan.stride..(row + 1) * self.plan.stride);
                     let (Some(key), Some(staged)) = (self.slots.get_mut(slot), staged) else { return };
@@ -103,6 +105,7 @@ impl Store {
             let end = start + same.iter().position(|&other| other != time).unwrap_or(same.len());
             self.append_peers(columns, start..end, &mut places);
             for (row, &place) in (start..end).zip(&places) {
+                self.prefetch(row);
                 let Some(slot) = self.chosen.get(row).map(|&slot| slot as usize) else { return };
                 let time_end = self.slots.get(slot).map_or(place.time_end, |key| key.ring.end());
                 let place = Place { time_end, ..place };
@@ -178,6 +181,23 @@ impl Store {
         self.rows -= key.evict(watermark, plan, interner);
         if !key.scheduled {
             key.scheduled = self.expiry.schedule(slot as u32, key, plan, watermark);
+        }
+    }
+
+    /// Fetches the state of the keys of rows to come: first what is found in the slot, then what that points to.
+    #[inline]
+    fn prefetch(&self, row: usize) {
+        const AHEAD: usize = 4;
+        let key = |ahead: usize| self.slots.get(*self.chosen.get(row + ahead)? as usize);
+        if let Some(key) = key(3 * AHEAD) {
+            prefetch(Some(&key.ring));
+            prefetch(Some(&key.spans));
+        }
+        if let Some(key) = key(2 * AHEAD) {
+            key.prefetch_state(self.plan.stride);
+        }
+        if let Some(key) = key(AHEAD) {
+            key.prefetch_leaving(self.plan.stride);
         }
     }
 

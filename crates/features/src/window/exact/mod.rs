@@ -21,6 +21,8 @@
 mod round;
 mod statistics;
 mod sum;
+#[cfg(test)]
+mod tests;
 
 pub use statistics::{Moments, correlation, covariance, regression_slope, variance};
 pub use sum::{ExactProducts, ExactSum};

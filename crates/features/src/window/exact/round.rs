@@ -51,7 +51,8 @@ pub fn to_f64(top: Top, negative: bool) -> f64 {
     let significant = 75 - top.bits.leading_zeros() as i32;
     let drop = significant.max(LEAST - top.exponent).max(0) as u32;
     let magnitude = scale(round_off(top.bits, drop, top.sticky) as f64, top.exponent + drop as i32);
-    if negative { -magnitude } else { magnitude }
+    // A zero that was rounded to has no sign, like any other zero here.
+    if negative && magnitude != 0.0 { -magnitude } else { magnitude }
 }
 
 /// `bits >> drop`, rounded to nearest, ties to even. The result has at most 54 bits.
