@@ -118,3 +118,12 @@ pub(crate) fn check_table(table: &[(&[&str], &str, &str)]) {
         assert_eq!(read(&mut decoder, payload.as_bytes()), *wanted, "{payload} after the others");
     }
 }
+
+#[test]
+fn every_code_has_its_page() {
+    for code in codes::ALL {
+        let path = format!("{}/../../docs/errors/{}.md", env!("CARGO_MANIFEST_DIR"), code.id);
+        let page = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert!(page.starts_with(&format!("# {}: {}\n", code.id, code.title)), "{path}");
+    }
+}
