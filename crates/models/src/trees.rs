@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, FixedSizeListArray, Float64Array, Int64Array};
 use arrow::datatypes::{DataType, Field};
 use millstream_core::{Error, Model, ModelInput, OutputKind, Result, Signature};
-use millstream_trees::{Format, LoadError, LoadOptions, Output, Rows, Scratch};
+use millstream_trees::{Categories, Feature, Format, LoadError, LoadOptions, Output, Rows, Scratch};
 use sha2::{Digest, Sha256};
 
 use crate::ModelFormat;
@@ -46,7 +46,9 @@ impl TreeModel {
         let options = LoadOptions { format, ..LoadOptions::default() };
         let model = millstream_trees::Model::from_bytes(bytes, &options).map_err(|e| refuse(path, e))?;
         let inputs = model.features().iter();
-        let inputs = inputs.map(|f| ModelInput { name: f.name.clone(), categorical: f.categorical }).collect();
+        // Categories that are numbers, or that are known by their codes only, are given as numbers.
+        let texts = |f: &Feature| matches!(f.categories.as_deref(), Some(Categories::Text(_)));
+        let inputs = inputs.map(|f| ModelInput { name: f.name.clone(), categorical: texts(f) }).collect();
         let signature = Signature { inputs, outputs: model.outputs(Output::Prediction) };
         let digest = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         let loaded = Self { model, signature, digest };
@@ -120,55 +122,66 @@ impl Model for TreeModel {
 
     fn supports(&self, kind: OutputKind) -> bool {
         match kind {
-            OutputKind::Prediction => true,
-            // `multi:softmax` predicts a class from several margins: a list where the signature says one number.
-            OutputKind::Raw => self.model.outputs(Output::Raw) == self.signature.outputs,
+            OutputKind::Prediction | OutputKind::Raw => true,
             // Several labels a row have no single class.
             OutputKind::Class => self.model.outputs(Output::Class) == 1,
         }
     }
 
+    /// As many margins as there are, too, for `multi:softmax`: it predicts one class from several of them.
+    fn output_type(&self, kind: OutputKind) -> DataType {
+        match self.model.outputs(output(kind)) {
+            _ if kind == OutputKind::Class => DataType::Int64,
+            1 => DataType::Float64,
+            several => DataType::FixedSizeList(item(), i32::try_from(several).unwrap_or(i32::MAX)),
+        }
+    }
+
     fn predict(&self, inputs: &[ArrayRef], kind: OutputKind) -> Result<ArrayRef> {
         if !self.supports(kind) {
-            return Err(self.no_output(kind));
+            return Err(self.no_class());
         }
-        let output = match kind {
-            OutputKind::Prediction => Output::Prediction,
-            OutputKind::Raw => Output::Raw,
-            OutputKind::Class => Output::Class,
-        };
+        let output = output(kind);
         let numbers = self.numbers(inputs, output)?;
         if kind == OutputKind::Class {
             return Ok(Arc::new(numbers.into_iter().map(|class| class as i64).collect::<Int64Array>()));
         }
         let numbers = Arc::new(Float64Array::from(numbers));
-        if self.signature.outputs == 1 {
-            return Ok(numbers);
+        match self.output_type(kind) {
+            DataType::FixedSizeList(item, width) => {
+                let lists = FixedSizeListArray::try_new(item, width, numbers, None);
+                Ok(Arc::new(
+                    lists.map_err(|e| Error::new(INPUTS, "the model's outputs fill no whole lists").because(e))?,
+                ))
+            }
+            _ => Ok(numbers),
         }
-        let item = Arc::new(Field::new("item", DataType::Float64, true));
-        let width = i32::try_from(self.signature.outputs)
-            .map_err(|_| Error::new(UNSUPPORTED, "the model has more outputs than a list can hold"))?;
-        let lists = FixedSizeListArray::try_new(item, width, numbers, None);
-        Ok(Arc::new(lists.map_err(|e| Error::new(INPUTS, "the model's outputs don't fill whole lists").because(e))?))
     }
 }
 
+/// The output of the trees crate.
+fn output(kind: OutputKind) -> Output {
+    match kind {
+        OutputKind::Prediction => Output::Prediction,
+        OutputKind::Raw => Output::Raw,
+        OutputKind::Class => Output::Class,
+    }
+}
+
+/// The items of a list of numbers.
+fn item() -> Arc<Field> {
+    Arc::new(Field::new("item", DataType::Float64, true))
+}
+
 impl TreeModel {
-    fn no_output(&self, kind: OutputKind) -> Error {
+    fn no_class(&self) -> Error {
         let objective = &self.model.description().objective;
-        let (name, why) = match kind {
-            OutputKind::Class if self.model.outputs(Output::Class) == 0 => ("class", "it has no classes"),
-            OutputKind::Class => ("class", "a row can have several labels"),
-            _ => ("raw", "its margins are one number per class, its prediction is the class itself"),
+        let why = match self.model.outputs(Output::Class) {
+            0 => "it has no classes",
+            _ => "a row can have several labels",
         };
-        let others: Vec<&str> =
-            [(OutputKind::Prediction, "prediction"), (OutputKind::Raw, "raw"), (OutputKind::Class, "class")]
-                .into_iter()
-                .filter(|&(kind, _)| self.supports(kind))
-                .map(|(_, name)| name)
-                .collect();
-        Error::new(OUTPUT, format!("output `{name}` is asked of a model with objective `{objective}`: {why}"))
-            .help(format!("this model gives: {}", others.join(", ")))
+        Error::new(OUTPUT, format!("output `class` is asked of a model with objective `{objective}`: {why}"))
+            .help("use `output: prediction` or `output: raw`")
     }
 }
 
