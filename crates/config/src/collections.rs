@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::decode::{Cx, Decode, Place};
+use crate::decode::{Cx, Decode, Place, shorten};
 use crate::span::{Span, Spanned};
 use crate::tree::{Entry, Node, Value};
 
@@ -11,7 +11,11 @@ impl<T: Decode> Decode for Vec<T> {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
         let Value::List(items) = &node.value else {
             let expected = Self::describe();
-            cx.wrong_type(node, &expected, "`[one, two]`, or one item a line, each after a `- `");
+            let example = match &node.value {
+                Value::Scalar(scalar) if !node.is_null() => cx.example(&format!("[{}]", shorten(scalar.text.shown()))),
+                _ => "`[one, two]`, or one item a line, each after a `- `".to_owned(),
+            };
+            cx.wrong_type(node, &expected, &example);
             return None;
         };
         let parent = cx.name();

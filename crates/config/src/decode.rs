@@ -33,6 +33,12 @@ pub trait Decode: Sized {
     fn nothing() -> Option<Self> {
         None
     }
+
+    /// What stands in for a required value that is missing or can't be read (which was reported), so that what
+    /// surrounds it can be read all the same.
+    fn stand_in() -> Option<Self> {
+        None
+    }
 }
 
 /// Where decoding is, and what was found wrong so far.

@@ -166,6 +166,11 @@ impl Diagnostics {
         &self.items
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
     /// Whether there is nothing to say.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
@@ -235,7 +240,7 @@ impl Diagnostics {
             let span = self.on_one_line(span);
             span.start.saturating_sub(from)..span.end.saturating_sub(from)
         };
-        let mut snippet = Snippet::source(self.text.get(from..to).unwrap_or(""))
+        let mut snippet = Snippet::source(self.text.get(from..to).unwrap_or("").trim_end_matches('\r'))
             .line_start(self.line_column(from).line)
             .path(&*self.file)
             .annotation(AnnotationKind::Primary.span(place(item.span)).label(item.label.as_deref()));

@@ -87,7 +87,7 @@ fn not_a_number(text: &str, rest: &str) -> Problem {
 
 fn bad_unit(text: &str, digits: &str, word: &str) -> Problem {
     if word.is_empty() {
-        return Problem { what: "it has no unit".to_owned(), meant: Some(format!("{text}s")) };
+        return Problem { what: "it has no unit".to_owned(), meant: Some(format!("{text}ms` or `{text}s")) };
     }
     if word.starts_with('.') {
         return Problem { what: "only whole numbers are allowed".to_owned(), meant: in_smaller_unit(text) };
@@ -172,7 +172,7 @@ mod tests {
     fn what_is_not_a_duration_says_what_was_meant() {
         for (text, what, meant) in [
             ("", "it is empty", None),
-            ("5", "it has no unit", Some("5s")),
+            ("5", "it has no unit", Some("5ms` or `5s")),
             ("five", "it must begin with a number", None),
             ("-5s", "it can't be negative", None),
             ("5 s", "there is a space in it", Some("5s")),

@@ -38,7 +38,8 @@ pub trait Spec: Sized {
     fn docs() -> Vec<FieldDoc>;
 
     /// Takes the fields out of a map. `None` if one that is required is missing or can't be read; one that has a
-    /// default, or is optional, counts as absent when it can't be read (and was reported).
+    /// default, or is optional, counts as absent when it can't be read (and was reported). What is missing is reported
+    /// when the reader is finished.
     fn read(reader: &mut Reader<'_>, cx: &mut Cx) -> Option<Self>;
 }
 
@@ -114,6 +115,8 @@ pub struct Reader<'a> {
     /// What is underlined when something is missing.
     span: Span,
     asked: Vec<&'static str>,
+    /// Fields that must be there and are not, to be reported once all names are known.
+    missing: Vec<(&'static str, fn() -> Vec<FieldDoc>)>,
 }
 
 impl<'a> Reader<'a> {
@@ -130,7 +133,7 @@ impl<'a> Reader<'a> {
 
     /// Reads from entries; `span` is underlined when something is missing.
     pub fn over(entries: &'a [Entry], span: Span) -> Self {
-        Self { entries, span, asked: Vec::new() }
+        Self { entries, span, asked: Vec::new(), missing: Vec::new() }
     }
 
     /// The entry of a field, which counts as asked for.
@@ -148,38 +151,62 @@ impl<'a> Reader<'a> {
 
     /// A field that must be there; `fields` is where its description is looked up.
     pub fn required<T: Decode>(&mut self, name: &'static str, cx: &mut Cx, fields: fn() -> Vec<FieldDoc>) -> Option<T> {
-        match self.entry(name) {
+        let read = match self.entry(name) {
             Some(entry) => decode_entry(entry, cx),
             None => {
-                let name = field_name(name);
-                let doc = fields().into_iter().find(|field| field.name == name);
-                self.missing(name, doc.as_ref(), cx);
+                self.missing.push((field_name(name), fields));
                 None
             }
-        }
+        };
+        read.or_else(T::stand_in)
     }
 
-    fn missing(&self, name: &str, doc: Option<&FieldDoc>, cx: &mut Cx) {
+    fn report_missing(&self, name: &str, fields: fn() -> Vec<FieldDoc>, cx: &mut Cx) {
         let message = format!("{} needs the field `{name}`", cx.name());
         let mut diagnostic =
             Diagnostic::error(MISSING_FIELD, self.span, message).label(format!("`{name}` is missing here"));
-        if let Some(doc) = doc {
+        if let Some(doc) = fields().into_iter().find(|field| field.name == name) {
             let first = doc.doc.split("\n\n").next().unwrap_or("").replace('\n', " ");
-            diagnostic = diagnostic.help(format!("`{name}` is {}: {first}", doc.kind));
+            diagnostic = diagnostic.help(format!("`{name}` ({}): {first}", doc.kind));
         }
         cx.push(diagnostic);
     }
 
-    /// Reports the entries that nothing asked for. `more` are further names that are allowed in this place (and
-    /// read elsewhere).
+    /// The entry that is probably meant to be the field `name`, among those nothing asked for.
+    fn misspelt(&self, name: &str, known: &[&str]) -> Option<&'a Entry> {
+        self.entries.iter().find(|entry| {
+            let key = entry.key.value.as_str();
+            !known.contains(&key) && suggest::nearest(key, known.iter().copied()) == Some(name)
+        })
+    }
+
+    /// Reports what is missing, and the entries that nothing asked for. `more` are further names that are allowed in
+    /// this place (and read elsewhere). A misspelt field that must be there is one mistake, not two.
     pub fn finish(self, more: &[&'static str], cx: &mut Cx) {
-        for entry in self.entries {
-            let name = entry.key.value.as_str();
-            if !self.asked.contains(&name) && !more.contains(&name) {
-                let known: Vec<&str> = self.asked.iter().chain(more).copied().collect();
-                unknown_field(entry, &known, cx);
+        let known: Vec<&str> = self.asked.iter().chain(more).copied().collect();
+        for &(name, fields) in &self.missing {
+            if self.misspelt(name, &known).is_none() {
+                self.report_missing(name, fields, cx);
             }
         }
+        for entry in self.entries.iter().filter(|entry| !known.contains(&entry.key.value.as_str())) {
+            unknown_field(entry, &known, cx);
+        }
+    }
+
+    /// Reports what is missing. Gives the misspelt fields that were reported instead.
+    fn finish_shared(&self, cx: &mut Cx) -> Vec<String> {
+        let mut reported = Vec::new();
+        for &(name, fields) in &self.missing {
+            match self.misspelt(name, &self.asked) {
+                Some(entry) => {
+                    unknown_field(entry, &self.asked, cx);
+                    reported.push(entry.key.value.clone());
+                }
+                None => self.report_missing(name, fields, cx),
+            }
+        }
+        reported
     }
 }
 
@@ -196,9 +223,7 @@ pub fn unknown_field(entry: &Entry, known: &[&str], cx: &mut Cx) {
     let message = format!("unknown field `{}` in {}", entry.key.value, cx.name());
     let diagnostic = Diagnostic::error(UNKNOWN_FIELD, entry.key.span, message);
     cx.push(match suggest::nearest(&entry.key.value, known.iter().copied()) {
-        Some(near) => diagnostic
-            .label(format!("did you mean `{near}`?"))
-            .help(format!("a field with a similar name is allowed here: `{near}`")),
+        Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
         None => diagnostic
             .label("not known here")
             .help(format!("allowed here: {}", suggest::list(known.iter().copied(), "and"))),
@@ -219,14 +244,17 @@ pub struct Fields {
     entries: Vec<Entry>,
     /// Names that were read already. They count in suggestions, and are not reported as unknown.
     common: Vec<&'static str>,
+    /// Fields that were reported already, as misspelt.
+    reported: Vec<String>,
     path: Vec<Place>,
     span: Span,
 }
 
 impl Fields {
     /// All fields of the map at the current place, of which `reader` has asked for those that are shared.
-    pub(crate) fn of(reader: &Reader<'_>, cx: &Cx) -> Self {
+    pub(crate) fn of(reader: &Reader<'_>, cx: &mut Cx) -> Self {
         Self {
+            reported: reader.finish_shared(cx),
             entries: reader.entries.to_vec(),
             common: reader.asked.clone(),
             path: cx.path().to_vec(),
@@ -238,7 +266,9 @@ impl Fields {
     /// groups of names. A connector may read a shared field too (`format`) by declaring it.
     pub fn decode<T: Spec>(&self, cx: &mut Cx) -> Option<T> {
         cx.at(self.path.clone(), |cx| {
-            let mut reader = Reader::over(&self.entries, self.span);
+            let unreported = |entry: &&Entry| !self.reported.contains(&entry.key.value);
+            let entries: Vec<Entry> = self.entries.iter().filter(unreported).cloned().collect();
+            let mut reader = Reader::over(&entries, self.span);
             let spec = T::read(&mut reader, cx);
             reader.finish(&self.common, cx);
             spec

@@ -205,8 +205,8 @@ struct Key {
 
 struct Builder<'a> {
     text: &'a str,
-    /// Byte offset of every character; empty where characters are bytes.
-    offsets: Vec<u32>,
+    /// Byte offset of every character; `None` where characters are bytes.
+    offsets: Option<Vec<u32>>,
     diagnostics: &'a mut Diagnostics,
     stack: Vec<Frame>,
     root: Option<Node>,
@@ -215,16 +215,16 @@ struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     fn new(text: &'a str, diagnostics: &'a mut Diagnostics) -> Self {
-        let offsets = if text.is_ascii() { Vec::new() } else { text.char_indices().map(|(i, _)| i as u32).collect() };
+        let offsets = (!text.is_ascii()).then(|| text.char_indices().map(|(i, _)| i as u32).collect());
         Self { text, offsets, diagnostics, stack: Vec::new(), root: None, nodes: 0 }
     }
 
     /// The byte a marker points at; markers count characters.
     fn byte(&self, marker: &Marker) -> usize {
-        if self.text.is_ascii() {
-            return marker.index().min(self.text.len());
+        match &self.offsets {
+            None => marker.index().min(self.text.len()),
+            Some(offsets) => offsets.get(marker.index()).map_or(self.text.len(), |&byte| byte as usize),
         }
-        self.offsets.get(marker.index()).map_or(self.text.len(), |&byte| byte as usize)
     }
 
     fn span(&self, span: &MarkerSpan) -> Span {
@@ -265,7 +265,8 @@ impl<'a> Builder<'a> {
                 let (entries, seen) = (Vec::new(), HashMap::new());
                 self.open(Frame::Map { start: span.start, flow, entries, seen, key: None })?;
             }
-            Event::SequenceEnd | Event::MappingEnd => self.close(span.end)?,
+            // The span of a closing bracket runs on over white space and comments.
+            Event::SequenceEnd | Event::MappingEnd => self.close(span.start + 1)?,
         }
         Ok(())
     }
@@ -350,17 +351,17 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn close(&mut self, event_end: usize) -> Result<(), Stop> {
+    fn close(&mut self, bracket_end: usize) -> Result<(), Stop> {
         let node = match self.stack.pop() {
             Some(Frame::List { start, flow, items }) => {
                 let inner = items.first().zip(items.last()).map(|(a, b)| Span::new(a.span.start, b.span.end));
-                let span = collection_span(start, flow, event_end, inner);
+                let span = collection_span(start, flow, bracket_end, inner);
                 Node { value: Value::List(items), span }
             }
             Some(Frame::Map { start, flow, entries, .. }) => {
                 let inner =
                     entries.first().zip(entries.last()).map(|(a, b)| Span::new(a.key.span.start, b.node.span.end));
-                let span = collection_span(start, flow, event_end, inner);
+                let span = collection_span(start, flow, bracket_end, inner);
                 Node { value: Value::Map(entries), span }
             }
             None => return Ok(()),
@@ -465,9 +466,9 @@ impl<'a> Builder<'a> {
     }
 }
 
-fn collection_span(start: usize, flow: bool, event_end: usize, inner: Option<Span>) -> Span {
+fn collection_span(start: usize, flow: bool, bracket_end: usize, inner: Option<Span>) -> Span {
     match inner {
-        _ if flow => Span::new(start, event_end),
+        _ if flow => Span::new(start, bracket_end),
         Some(inner) => Span::new(start.min(inner.start), inner.end),
         None => Span::new(start, start),
     }

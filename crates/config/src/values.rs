@@ -27,7 +27,7 @@ impl Decode for bool {
             if let Some(meant) = meant {
                 let message = format!("{} must be `true` or `false`, found {}", cx.name(), seen(node));
                 let help = format!("write {}", cx.example(if meant { "true" } else { "false" }));
-                cx.push(Diagnostic::error(WRONG_TYPE, node.span, message).label(format!("write `{meant}`")).help(help));
+                cx.error(WRONG_TYPE, node.span, message, help);
                 return None;
             }
         }

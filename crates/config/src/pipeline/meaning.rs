@@ -23,10 +23,18 @@ use crate::text::Text;
 /// The name under which dead letters are committed and counted.
 const DEAD_LETTERS: &str = "dead_letters";
 
-pub(super) fn resolve(spec: PipelineSpec, cx: &mut Cx) -> Pipeline {
-    let names = Names::collect(&spec, cx);
-    let name = spec.pipeline.map(|name| name.0);
-    counts(&spec.sources, &spec.outputs, name.span, cx);
+/// `start` is the place of the file's first key.
+pub(super) fn resolve(spec: PipelineSpec, start: Span, cx: &mut Cx) -> Pipeline {
+    let name = spec.pipeline.0.map_or_else(|| Spanned::new(String::new(), start), |name| name.map(|name| name.0));
+    if let Some(sources) = &spec.sources.0 {
+        count_sources(sources, name.span, cx);
+    }
+    if let Some(outputs) = &spec.outputs.0 {
+        count_outputs(outputs, name.span, cx);
+    }
+    let sources = spec.sources.0.unwrap_or_default();
+    let outputs = spec.outputs.0.unwrap_or_default();
+    let names = Names::collect(&sources, &spec.tables, &spec.models, &spec.steps, &outputs, cx);
     let has_dead_letters = spec.dead_letters.is_some();
     if !has_dead_letters {
         let message = "there is no `dead_letters` output: the run stops at the first event that can't be used";
@@ -53,11 +61,11 @@ pub(super) fn resolve(spec: PipelineSpec, cx: &mut Cx) -> Pipeline {
         snapshots_keep: spec.snapshots_keep.0 as usize,
         durability: spec.durability,
         http: spec.http.0,
-        sources: readable(spec.sources, |name, source| self::source(name, source, cx)),
+        sources: readable(sources, |name, source| self::source(name, source, cx)),
         tables: readable(spec.tables, |name, table| self::table(name, table, cx)),
         models: readable(spec.models, |name, ModelSpec { version, kind }| Model { name, version, kind }),
         steps,
-        outputs: readable(spec.outputs, |name, output| self::output(name, output, &names, cx)),
+        outputs: readable(outputs, |name, output| self::output(name, output, &names, cx)),
         dead_letters: spec
             .dead_letters
             .and_then(|attempt| attempt.0)
@@ -69,7 +77,7 @@ fn readable<T, U>(attempts: Attempts<T>, mut make: impl FnMut(Spanned<String>, T
     attempts.0.into_iter().filter_map(|(name, attempt)| Some(make(name, attempt.0?))).collect()
 }
 
-fn counts(sources: &Attempts<SourceSpec>, outputs: &Attempts<OutputSpec>, pipeline: Span, cx: &mut Cx) {
+fn count_sources(sources: &Attempts<SourceSpec>, pipeline: Span, cx: &mut Cx) {
     let mut names = sources.iter().map(|(name, _)| name);
     match (names.next(), names.next()) {
         (None, _) => {
@@ -84,6 +92,9 @@ fn counts(sources: &Attempts<SourceSpec>, outputs: &Attempts<OutputSpec>, pipeli
         ),
         _ => {}
     }
+}
+
+fn count_outputs(outputs: &Attempts<OutputSpec>, pipeline: Span, cx: &mut Cx) {
     if outputs.is_empty() {
         let help = "give at least one: `results: { type: file, path: out/results.ndjson }`";
         cx.error(STRUCTURE, pipeline, "the pipeline has no output", help);
@@ -101,28 +112,34 @@ struct Names {
 
 impl Names {
     /// Collects them, and reports those that can't be names or are taken.
-    fn collect(spec: &PipelineSpec, cx: &mut Cx) -> Self {
+    fn collect(
+        sources: &Attempts<SourceSpec>,
+        tables: &Attempts<TableSpec>,
+        models: &Attempts<ModelSpec>,
+        steps: &[StepSpec],
+        outputs: &Attempts<OutputSpec>,
+        cx: &mut Cx,
+    ) -> Self {
         let mut relations: Vec<(&'static str, Spanned<String>)> = Vec::new();
-        relations.extend(spec.sources.0.iter().map(|(name, _)| ("source", name.clone())));
-        relations.extend(spec.tables.0.iter().map(|(name, _)| ("table", name.clone())));
-        for (_, name) in &relations {
+        relations.extend(sources.iter().map(|(name, _)| ("source", name.clone())));
+        relations.extend(tables.iter().map(|(name, _)| ("table", name.clone())));
+        let others = models.iter().map(|(name, _)| name).chain(outputs.iter().map(|(name, _)| name));
+        for name in relations.iter().map(|(_, name)| name).chain(others) {
             check_name(name, cx);
         }
-        relations.extend(spec.steps.iter().filter_map(|step| Some(("step", step.name.clone()?))));
+        // A step's name was checked when it was read.
+        relations.extend(steps.iter().filter_map(|step| Some(("step", step.name.clone()?))));
         unique(&relations, cx);
-        for name in spec.models.0.iter().map(|(name, _)| name).chain(spec.outputs.0.iter().map(|(name, _)| name)) {
-            check_name(name, cx);
-        }
-        if let Some((name, _)) = spec.outputs.iter().find(|(name, _)| name.value == DEAD_LETTERS) {
+        if let Some((name, _)) = outputs.iter().find(|(name, _)| name.value == DEAD_LETTERS) {
             let message = "an output can't be called `dead_letters`";
             cx.error(DUPLICATE, name.span, message, "dead letters have a field of their own, next to `outputs:`");
         }
         let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
         Self {
-            source: spec.sources.keys().next().map(str::to_owned),
-            tables: owned(spec.tables.keys().collect()),
-            models: owned(spec.models.keys().collect()),
-            steps: spec.steps.iter().map(|step| step.name.as_ref().map(|name| name.value.clone())).collect(),
+            source: sources.keys().next().map(str::to_owned),
+            tables: owned(tables.keys().collect()),
+            models: owned(models.keys().collect()),
+            steps: steps.iter().map(|step| step.name.as_ref().map(|name| name.value.clone())).collect(),
         }
     }
 

@@ -226,14 +226,15 @@ pub struct DeadLetters {
 impl Pipeline {
     /// Reads a pipeline file. `file_name` is what diagnostics call it; `env` gives environment variables.
     ///
-    /// The pipeline may be there although the diagnostics have errors (a field that could not be read counts as left
-    /// out then), so that more can be checked; it must not be run.
+    /// The pipeline is there even when the diagnostics have errors, as long as the file is a map: what could not be read
+    /// counts as left out then, so that more can be checked. Such a pipeline must not be run.
     pub fn parse(file_name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> (Option<Self>, Diagnostics) {
         let mut diagnostics = Diagnostics::new(file_name, text);
         let Some(mut root) = tree::parse(text, &mut diagnostics) else { return (None, diagnostics) };
         vars::expand(&mut root, env, &mut diagnostics);
         let mut cx = Cx::new(diagnostics);
-        let pipeline = top::PipelineSpec::decode(&root, &mut cx).map(|spec| meaning::resolve(spec, &mut cx));
+        let start = root.entries().first().map_or(Span::default(), |entry| entry.key.span);
+        let pipeline = top::PipelineSpec::decode(&root, &mut cx).map(|spec| meaning::resolve(spec, start, &mut cx));
         (pipeline, cx.into_diagnostics())
     }
 
@@ -280,7 +281,8 @@ impl Pipeline {
     }
 }
 
-/// An entry of a map that keeps its name when it can't be read, so that references to it still resolve.
+/// A value that may turn out unreadable without taking what surrounds it along: an entry of a map keeps its name, so
+/// that references to it still resolve.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Attempt<T>(pub(crate) Option<T>);
 
@@ -295,6 +297,18 @@ impl<T: Decode> Decode for Attempt<T> {
 
     fn describe() -> String {
         T::describe()
+    }
+
+    fn show(&self) -> serde_json::Value {
+        self.0.as_ref().map_or(serde_json::Value::Null, T::show)
+    }
+
+    fn nothing() -> Option<Self> {
+        T::nothing().map(|nothing| Self(Some(nothing)))
+    }
+
+    fn stand_in() -> Option<Self> {
+        Some(Self(None))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::span::Spanned;
 use crate::spec::{FieldDoc, Spec};
 use crate::text::Text;
 use crate::tree::{Entry, Node, Value};
-use crate::{spec, spec_enum};
+use crate::{spec, spec_enum, suggest};
 
 spec! {
     /// A model in a file.
@@ -67,14 +67,15 @@ pub(crate) struct ModelSpec {
 
 impl Decode for ModelSpec {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
-        let (path, rules) = (node.get("path").is_some(), node.get("rules").is_some());
-        if path == rules && matches!(node.value, Value::Map(_)) {
-            let which = if path { "both" } else { "neither" };
-            let message = format!("{} has {which} of `path` and `rules`", cx.name());
-            let span = cx.key_span().unwrap_or(node.span);
-            cx.error(STRUCTURE, span, message, "a model is a file (`path: model.json`), or a list of `rules`");
-            return None;
-        }
+        let rules = match which(node, ["path", "rules"]) {
+            Ok(which) => which == "rules",
+            Err(how_many) => {
+                let message = format!("{} has {how_many} of `path` and `rules`", cx.name());
+                let span = cx.key_span().unwrap_or(node.span);
+                cx.error(STRUCTURE, span, message, "a model is a file (`path: model.json`), or a list of `rules`");
+                return None;
+            }
+        };
         if rules {
             let node = without_other_kind::<RuleModelFields, FileModelFields>(node, cx, "a model of rules");
             let fields = RuleModelFields::decode(&node, cx)?;
@@ -96,6 +97,22 @@ impl Decode for ModelSpec {
 
     fn describe() -> String {
         "a map of fields".to_owned()
+    }
+}
+
+/// Which of two fields, that tell what a thing is, a map has; `Err` says `both` or `neither`. One that is misspelt
+/// counts if it is the only one.
+pub(crate) fn which(node: &Node, fields: [&'static str; 2]) -> Result<&'static str, &'static str> {
+    match fields.map(|field| node.get(field).is_some()) {
+        [true, true] => Err("both"),
+        [true, false] => Ok(fields[0]),
+        [false, true] => Ok(fields[1]),
+        [false, false] if !matches!(node.value, Value::Map(_)) => Ok(fields[0]),
+        [false, false] => {
+            let near =
+                |entry: &Entry| fields.into_iter().find(|field| suggest::nearest(&entry.key.value, [*field]).is_some());
+            node.entries().iter().find_map(near).ok_or("neither")
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use millstream_core::OutputKind;
 use serde_json::{Value as Json, json};
 
-use super::model::without_other_kind;
+use super::model::{which, without_other_kind};
 use crate::codes::STRUCTURE;
 use crate::decode::{Cx, Decode, Map, Name, Place, choice, choice_schema};
 use crate::span::Spanned;
@@ -133,14 +133,15 @@ impl Decode for StepSpec {
 }
 
 fn decode_kind(node: &Node, cx: &mut Cx) -> Option<StepFields> {
-    let (sql, predict) = (node.get("sql").is_some(), node.get("predict").is_some());
-    if sql == predict && matches!(node.value, Value::Map(_)) {
-        let which = if sql { "both" } else { "neither" };
-        let message = format!("{} has {which} of `sql` and `predict`", cx.name());
-        let span = cx.key_span().unwrap_or(node.span);
-        cx.error(STRUCTURE, span, message, "a step runs a query (`sql: SELECT …`), or a model (`predict: NAME`)");
-        return None;
-    }
+    let predict = match which(node, ["sql", "predict"]) {
+        Ok(which) => which == "predict",
+        Err(how_many) => {
+            let message = format!("{} has {how_many} of `sql` and `predict`", cx.name());
+            let span = cx.key_span().unwrap_or(node.span);
+            cx.error(STRUCTURE, span, message, "a step runs a query (`sql: SELECT …`), or a model (`predict: NAME`)");
+            return None;
+        }
+    };
     if predict {
         let node = without_other_kind::<PredictFields, SqlFields>(node, cx, "a step that predicts");
         PredictFields::decode(&node, cx).map(StepFields::Predict)

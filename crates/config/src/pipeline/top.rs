@@ -24,7 +24,7 @@ spec! {
     /// A Millstream pipeline: events come from a source, pass the steps, and go to the outputs.
     pub(crate) struct PipelineSpec {
         /// The pipeline's name. Commits and state are found by it: a pipeline with another name starts anew.
-        pipeline: Spanned<Name> = required,
+        pipeline: Attempt<Spanned<Name>> = required,
         /// What is promised when a process crashes and starts again.
         delivery: Spanned<Delivery> = default(Spanned::new(Delivery::ExactlyOnce, Span::default())),
         /// The folder of the embedded log, commits and snapshots, relative to this file.
@@ -46,7 +46,7 @@ spec! {
         /// Where the log's HTTP API listens while the pipeline runs: a loopback address (port 0 takes a free one), or `off`.
         http: HttpAddress = default(HttpAddress(Some(SocketAddr::from(([127, 0, 0, 1], 0))))),
         /// Where events come from; exactly one in this version.
-        sources: Attempts<SourceSpec> = required,
+        sources: Attempt<Attempts<SourceSpec>> = required,
         /// Reference data to join with.
         tables: Attempts<TableSpec> = default(Map::default()),
         /// The models that steps predict with.
@@ -54,7 +54,7 @@ spec! {
         /// What happens to events, in order.
         steps: Vec<StepSpec> = default(Vec::new()),
         /// Where rows go; at least one.
-        outputs: Attempts<OutputSpec> = required,
+        outputs: Attempt<Attempts<OutputSpec>> = required,
         /// Where events go that can't be read, fail a check or can't be processed: the original bytes with the reason.
         /// Without it the run stops at the first one.
         dead_letters: Attempt<DeadLettersSpec> = optional,

@@ -155,7 +155,7 @@ fn top_level_values() {
         ("workers:", "MS0106", "workers", "`workers` has no value", "`workers: 1`"),
         ("workers: ${SECRET}", "MS0106", "${SECRET}", "found the string `${SECRET}`", ""),
         ("batch_rows_max: 65537", "MS0115", "65537", "from 1 to 65536", ""),
-        ("linger: 5", "MS0109", "5", "it has no unit", "did you mean `5s`?"),
+        ("linger: 5", "MS0109", "5", "it has no unit", "did you mean `5ms` or `5s`?"),
         ("linger: ${SECRET}", "MS0109", "${SECRET}", "found `${SECRET}`: what it stands for is none", "units"),
         ("epoch_max: 0ms", "MS0115", "0ms", "longer than zero", ""),
         (
@@ -197,7 +197,7 @@ fn sources() {
             "write `strict: true`",
         ),
         ("lateness: 3s", "strict: off", "MS0106", "off", "`true` or `false`", "write `strict: false`"),
-        ("lateness: 3s", "strict: 1", "MS0106", "1", "found the number `1`", "write `true`"),
+        ("lateness: 3s", "strict: 1", "MS0106", "1", "found the number `1`", "write `strict: true`"),
         ("lateness: 3s", "format: jsn", "MS0107", "jsn", "`json` or `csv`", "did you mean `json`?"),
         ("lateness: 3s", "lateness: 3 s", "MS0109", "3 s", "there is a space in it", "did you mean `3s`?"),
         ("lateness: 3s", "idle_after: 0s", "MS0115", "0s", "longer than zero", ""),
@@ -419,7 +419,7 @@ fn structure() {
             "",
         ),
         ("path: scores.ndjson", "path: x\n    select: []", "MS0118", "[]", "selects nothing", ""),
-        ("path: scores.ndjson", "path: x\n    select: a", "MS0106", "a", "must be a list", "[one, two]"),
+        ("path: scores.ndjson", "path: x\n    select: a", "MS0106", "a", "must be a list", "`select: [a]`"),
         ("path: scores.ndjson", "path: x\n    include: all", "MS0107", "all", "`row` or `event`", ""),
         ("path: scores.ndjson", "path: x\n    timestamps: iso", "MS0107", "iso", "`epoch` or `rfc3339`", ""),
         ("path: cards.csv", "path: ''", "MS0106", "''", "`path` is empty", ""),
@@ -457,6 +457,24 @@ fn dead_letters() {
     // One that can't be read is not also missing.
     let (_, diagnostics) = parse(&spoiled("dead_letters: { type: file,", "dead_letters: {"));
     assert_eq!(diagnostics.summary(), "1 error");
+}
+
+#[test]
+fn a_misspelt_field_is_one_mistake() {
+    for (from, to, misspelt, meant) in [
+        ("pipeline: fraud", "pipelin: fraud", "pipelin", "pipeline"),
+        ("    type: file\n    path: tx.ndjson", "    tpye: file\n    path: tx.ndjson", "tpye", "type"),
+        ("    schema:", "    shema:", "shema", "schema"),
+        ("{ path: fraud.json }", "{ pth: fraud.json }", "pth", "path"),
+        ("{ path: fraud.json }", "{ rule: [{ when: a, score: 1 }] }", "rule", "rules"),
+        ("predict: fraud", "predct: fraud", "predct", "predict"),
+        ("sql: SELECT", "sqll: SELECT", "sqll", "sql"),
+        ("- name: scored", "- nam: scored", "nam", "name"),
+        ("path: cards.csv", "Path: cards.csv", "Path", "path"),
+    ] {
+        let text = spoiled(from, to);
+        check(&text, "MS0104", misspelt, &format!("unknown field `{misspelt}`"), &format!("did you mean `{meant}`?"));
+    }
 }
 
 #[test]

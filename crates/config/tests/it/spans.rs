@@ -63,7 +63,7 @@ fn parts_of_a_scalar_map_back_exactly() {
         "k: |+\n  SELECT a,\n  amout FROM t\n\n\n",
         "k: >-\n  SELECT a,\n  amout\n\n  FROM t",
         "k: SELECT a,\n  amout\n  FROM t",
-        "k: \"SELECT a,\\\n   \\  amout\n  FROM t\"",
+        "k: \"SELECT a,\\\n   amout\n  FROM t\"",
         "k: 'SELECT a,\n\n   amout FROM t'",
         "{k: SELECT a + amout FROM t}",
     ] {
