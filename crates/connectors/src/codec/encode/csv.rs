@@ -11,17 +11,22 @@ use crate::codec::EncodeContext;
 use crate::codec::Timestamps;
 
 pub(crate) struct CsvEncoder {
+    columns: usize,
     timestamps: Timestamps,
     records: Records,
 }
 
 impl CsvEncoder {
     pub(crate) fn new(context: &EncodeContext) -> Self {
-        Self { timestamps: context.timestamps, records: Records::new(context) }
+        Self {
+            columns: context.schema.fields().len(),
+            timestamps: context.timestamps,
+            records: Records::new(context),
+        }
     }
 
     fn write_rows(&mut self, rows: &Rows, chunk: &mut Chunk) -> Result<()> {
-        let cells = cells(rows, self.timestamps)?;
+        let cells = cells(rows, self.columns, self.timestamps)?;
         for i in 0..rows.len() {
             let open = self.records.open(&rows.meta, i, &cells, chunk);
             for (column, cell) in cells.iter().enumerate() {

@@ -29,7 +29,7 @@ impl JsonEncoder {
     }
 
     fn write_rows(&mut self, rows: &Rows, chunk: &mut Chunk) -> Result<()> {
-        let cells = cells(rows, self.timestamps)?;
+        let cells = cells(rows, self.prefixes.len(), self.timestamps)?;
         // Where a dictionary's entry was written last: the next row most often has the same.
         let mut repeated: Vec<Option<(usize, usize, usize)>> = vec![None; cells.len()];
         for i in 0..rows.len() {

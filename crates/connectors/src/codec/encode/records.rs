@@ -110,9 +110,13 @@ pub(crate) fn all_or_nothing(chunk: &mut Chunk, write: impl FnOnce(&mut Chunk) -
     written
 }
 
-/// The columns of a batch, ready to be written.
-pub(crate) fn cells(rows: &Rows, timestamps: Timestamps) -> Result<Vec<Cells<'_>>> {
-    let mut cells = Vec::with_capacity(rows.columns.num_columns());
+/// The columns of a batch, ready to be written: `planned` of them.
+pub(crate) fn cells(rows: &Rows, planned: usize, timestamps: Timestamps) -> Result<Vec<Cells<'_>>> {
+    let given = rows.columns.num_columns();
+    if given != planned {
+        return Err(Error::new(ENCODE, format!("an output of {planned} columns was given rows of {given}")));
+    }
+    let mut cells = Vec::with_capacity(given);
     for (column, field) in rows.columns.columns().iter().zip(rows.columns.schema_ref().fields()) {
         let (name, kind) = (field.name(), field.data_type());
         cells.push(Cells::new(column, timestamps).ok_or_else(|| {

@@ -26,6 +26,8 @@ pub(crate) struct StageEncoder {
     staged: SchemaRef,
     /// The bytes that every chunk begins with: an IPC stream of this schema, without rows.
     head: Vec<u8>,
+    /// Writes the batches that follow; emptied after each.
+    writer: StreamWriter<Vec<u8>>,
 }
 
 impl StageEncoder {
@@ -39,9 +41,9 @@ impl StageEncoder {
                 return Err(unwritable(field.name(), field.data_type(), "parquet"));
             }
         }
-        let writer = StreamWriter::try_new(Vec::new(), &staged).map_err(unstaged)?;
-        let head = writer.get_ref().clone();
-        Ok(Self { staged, head })
+        let mut writer = StreamWriter::try_new(Vec::new(), &staged).map_err(unstaged)?;
+        let head = std::mem::take(writer.get_mut());
+        Ok(Self { staged, head, writer })
     }
 
     /// Appends a batch to the chunk's stream.
@@ -59,15 +61,13 @@ impl StageEncoder {
             .map_err(unstaged)?;
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let batch = RecordBatch::try_new_with_options(self.staged.clone(), columns, &options).map_err(unstaged)?;
-        let mut writer = StreamWriter::try_new(Vec::new(), &self.staged).map_err(unstaged)?;
-        writer.write(&batch).map_err(unstaged)?;
-        let stream = writer.get_ref();
-        let body = stream.get(self.head.len()..).unwrap_or_default();
+        self.writer.get_mut().clear();
+        self.writer.write(&batch).map_err(unstaged)?;
         if chunk.data.is_empty() {
             chunk.data.extend_from_slice(&[0; LENGTH_BYTES]);
             chunk.data.extend_from_slice(&self.head);
         }
-        chunk.data.extend_from_slice(body);
+        chunk.data.extend_from_slice(self.writer.get_ref());
         let length = (chunk.data.len() - LENGTH_BYTES) as u64;
         if let Some(place) = chunk.data.get_mut(..LENGTH_BYTES) {
             place.copy_from_slice(&length.to_le_bytes());

@@ -6,6 +6,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::FixedState;
+
 use super::cursor::Cursor;
 use super::write;
 use crate::codec::problem::Parsed;
@@ -14,6 +16,8 @@ use crate::codec::problem::Parsed;
 const LEARNED_KEYS_MAX: usize = 1024;
 /// Bytes of a key that is worth learning.
 const LEARNED_KEY_BYTES_MAX: usize = 128;
+/// Keys behind the guessed one that are tried before a key is looked up.
+const SKIPPED_KEYS_MAX: usize = 3;
 /// No key.
 const NONE: u32 = u32::MAX;
 
@@ -41,7 +45,8 @@ pub(crate) struct Key<T> {
 #[derive(Debug)]
 pub(crate) struct Keys<T> {
     keys: Vec<Key<T>>,
-    index: HashMap<Box<str>, u32>,
+    /// Bounded, so that no choice of keys can make it slow.
+    index: HashMap<Box<str>, u32, FixedState>,
     first: u32,
     /// The last key that was not the guessed one, unescaped.
     name: Vec<u8>,
@@ -49,7 +54,7 @@ pub(crate) struct Keys<T> {
 
 impl<T> Default for Keys<T> {
     fn default() -> Self {
-        Self { keys: Vec::new(), index: HashMap::new(), first: NONE, name: Vec::new() }
+        Self { keys: Vec::new(), index: HashMap::default(), first: NONE, name: Vec::new() }
     }
 }
 
@@ -91,7 +96,7 @@ impl<T> Keys<T> {
         Place { previous: NONE, guess: self.first }
     }
 
-    /// Reads the key at the cursor (after space) and its colon, up to the value. `learn` says what is known of
+    /// Reads the key at the cursor and its colon, up to the value. `learn` says what is known of
     /// a key not seen before. Gives `None` for a key that is not known and not worth learning:
     /// [`Keys::unknown`] is its name then.
     #[inline]
@@ -101,12 +106,13 @@ impl<T> Keys<T> {
         place: &mut Place,
         learn: impl FnOnce(&str) -> Parsed<T>,
     ) -> Parsed<Option<&mut Key<T>>> {
+        cursor.space();
         let at = match self.keys.get(place.guess as usize) {
             Some(key) if cursor.eat_words(&key.pattern, key.length) => {
                 cursor.space();
                 place.guess
             }
-            _ => self.find(cursor, place.previous, learn)?,
+            _ => self.find(cursor, place, learn)?,
         };
         let key = self.keys.get_mut(at as usize);
         if let Some(key) = &key {
@@ -115,9 +121,19 @@ impl<T> Keys<T> {
         Ok(key)
     }
 
+    /// Reads a key that was not the guessed one.
     #[inline(never)]
-    fn find(&mut self, cursor: &mut Cursor<'_>, previous: u32, learn: impl FnOnce(&str) -> Parsed<T>) -> Parsed<u32> {
-        cursor.space();
+    fn find(&mut self, cursor: &mut Cursor<'_>, place: &Place, learn: impl FnOnce(&str) -> Parsed<T>) -> Parsed<u32> {
+        // Some events leave fields out: perhaps it is one of those behind.
+        let mut guess = place.guess;
+        for _ in 0..SKIPPED_KEYS_MAX {
+            let Some(skipped) = self.keys.get(guess as usize) else { break };
+            guess = skipped.next;
+            if self.keys.get(guess as usize).is_some_and(|key| cursor.eat_words(&key.pattern, key.length)) {
+                cursor.space();
+                return Ok(guess);
+            }
+        }
         let key = cursor.string()?;
         let mut unescaped = std::mem::take(&mut self.name);
         unescaped.clear();
@@ -136,7 +152,7 @@ impl<T> Keys<T> {
                 unescaped.extend_from_slice(key.raw.as_bytes());
             }
         } else {
-            self.follow(previous, at);
+            self.follow(place.previous, at);
         }
         self.name = unescaped;
         Ok(at)

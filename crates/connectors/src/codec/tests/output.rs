@@ -199,6 +199,16 @@ fn a_record_of_one_null_is_not_an_empty_line() {
 }
 
 #[test]
+fn rows_that_were_not_planned_write_nothing() {
+    let rows = rows_of(vec![("a", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]);
+    for format in [OutputFormat::Json, OutputFormat::Csv] {
+        let mut chunk = Chunk { data: b"before".to_vec(), ..Chunk::default() };
+        let error = encoder(&context(Arc::new(Schema::empty()), format)).unwrap().write(&rows, &mut chunk).unwrap_err();
+        assert_eq!((error.code().id, chunk.data.as_slice(), chunk.rows), ("MS0432", b"before".as_slice(), 0));
+    }
+}
+
+#[test]
 fn rows_are_no_dead_letters() {
     let rows = rows_of(vec![("a", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]);
     let letter = DeadLetter {
