@@ -11,9 +11,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use millstream_connectors::codec::{
-    Decoded, Decoder, EncodeContext, InputFormat, OutputFormat, Timestamps, encoder,
-};
+use millstream_connectors::codec::{Decoded, Decoder, EncodeContext, InputFormat, OutputFormat, Timestamps, encoder};
 use millstream_core::record::RawBatch;
 use millstream_core::rows::MetaColumns;
 use millstream_core::{Chunk, FieldSpec, FieldType, RecordRef, RowSchema, Rows};

@@ -18,11 +18,7 @@ pub(crate) struct CsvEncoder {
 
 impl CsvEncoder {
     pub(crate) fn new(context: &EncodeContext) -> Self {
-        Self {
-            columns: context.schema.fields().len(),
-            timestamps: context.timestamps,
-            records: Records::new(context),
-        }
+        Self { columns: context.schema.fields().len(), timestamps: context.timestamps, records: Records::new(context) }
     }
 
     fn write_rows(&mut self, rows: &Rows, chunk: &mut Chunk) -> Result<()> {

@@ -43,7 +43,7 @@ pub(crate) fn encoder(context: &EncodeContext) -> Result<Box<dyn Encoder>> {
         _ if context.boundaries => Form::Log,
         OutputFormat::Json => Form::Json,
         OutputFormat::Csv => Form::Csv,
-        OutputFormat::Parquet => Form::Parquet(StageEncoder::new(schema())?),
+        OutputFormat::Parquet => Form::Parquet(Box::new(StageEncoder::new(schema())?)),
     };
     Ok(Box::new(DeadLetterEncoder { pipeline: context.pipeline.clone(), source: context.source.clone(), form }))
 }
@@ -58,7 +58,7 @@ enum Form {
     Log,
     Json,
     Csv,
-    Parquet(StageEncoder),
+    Parquet(Box<StageEncoder>),
 }
 
 /// The error of an encoder that was made for rows.
