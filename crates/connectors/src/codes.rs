@@ -6,8 +6,6 @@ use millstream_core::Code;
 pub const UNKNOWN_CONNECTOR: Code = Code::new("MS0501", "unknown type of source or output");
 /// An option with a value that can't be.
 pub const BAD_OPTION: Code = Code::new("MS0502", "an option of a source or output can't have this value");
-/// An option that would do nothing next to the others.
-pub const NO_EFFECT: Code = Code::new("MS0503", "an option of a source or output has no effect");
 
 /// No file at the path, or none that matches the pattern.
 pub const FILE_NOT_FOUND: Code = Code::new("MS0510", "the input file does not exist");
@@ -73,7 +71,6 @@ pub const UNKNOWN_PARTITION: Code = Code::new("MS0625", "the topic has no such p
 pub const ALL: &[Code] = &[
     UNKNOWN_CONNECTOR,
     BAD_OPTION,
-    NO_EFFECT,
     FILE_NOT_FOUND,
     FILE_UNREADABLE,
     COMPRESSED_DAMAGED,

@@ -7,7 +7,9 @@
 pub mod codec;
 pub mod codes;
 mod env;
+pub mod file;
 pub mod log;
+pub mod registry;
 mod spec;
 
 pub use codec::EncodeContext;

@@ -11,11 +11,15 @@ mod keys;
 mod lock;
 mod read;
 mod retention;
+mod sink;
+mod source;
 mod store;
 mod topic;
 mod txn;
 
 pub use blob::RECORD_BYTES_MAX;
 pub use read::PartitionReader;
+pub(crate) use sink::LogSinkConnector;
+pub(crate) use source::LogSourceConnector;
 pub use store::{Appended, LogStore, NewRecord};
 pub use topic::{PartitionInfo, Retention, TopicInfo, TopicOptions};

@@ -97,21 +97,13 @@ impl LogStore {
         })?;
         let lock = Lock::take(data_dir)?;
         clear_unfinished(&dir)?;
-        let failed = |e| open_failed(&dir, e);
-        let db = Database::builder(&dir)
-            .cache_size(CACHE_BYTES)
-            .journal_compression(CompressionType::None)
-            .max_journaling_size(JOURNAL_BYTES)
-            .max_cached_files(Some(OPEN_FILES))
-            .worker_threads(2)
-            .open()
-            .map_err(failed)?;
+        let db = open_database(&dir)?;
         let options = || {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(MEMTABLE_BYTES)
                 .data_block_compression_policy(CompressionPolicy::all(CompressionType::None))
         };
-        let rows = db.keyspace("log", options).map_err(failed)?;
+        let rows = db.keyspace("log", options).map_err(|e| open_failed(&dir, e))?;
         let number = |key: &[u8]| -> Result<u64> {
             let Some(sealed) = rows.get(key).map_err(read_failed)? else { return Ok(0) };
             let value = keys::unseal(key, &sealed, "a counter of the log")?;
@@ -282,6 +274,28 @@ fn clear_unfinished(dir: &Path) -> Result<()> {
     })
 }
 
+fn open_database(dir: &Path) -> Result<Database> {
+    let open = || {
+        Database::builder(dir)
+            .cache_size(CACHE_BYTES)
+            .journal_compression(CompressionType::None)
+            .max_journaling_size(JOURNAL_BYTES)
+            .max_cached_files(Some(OPEN_FILES))
+            .worker_threads(2)
+            .open()
+    };
+    // The store asserts what it reads from its journal: a damaged length is a panic there.
+    match std::panic::catch_unwind(open) {
+        Ok(opened) => opened.map_err(|e| open_failed(dir, e)),
+        Err(_) => Err(damaged(dir)),
+    }
+}
+
+fn damaged(dir: &Path) -> Error {
+    Error::new(LOG_DAMAGED, format!("the log in `{}` is damaged", dir.display()))
+        .help("restore the data directory from a backup, or delete it to begin anew")
+}
+
 fn open_failed(dir: &Path, e: fjall::Error) -> Error {
     let place = dir.display();
     match e {
@@ -290,8 +304,6 @@ fn open_failed(dir: &Path, e: fjall::Error) -> Error {
         fjall::Error::Io(e) => Error::new(LOG_UNOPENABLE, format!("the log in `{place}` can't be opened"))
             .help("look at the rights of the folder and the space on the disk")
             .because(e),
-        e => Error::new(LOG_DAMAGED, format!("the log in `{place}` is damaged"))
-            .help("restore the data directory from a backup, or delete it to begin anew")
-            .because(e),
+        e => damaged(dir).because(e),
     }
 }

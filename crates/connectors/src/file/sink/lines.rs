@@ -1,0 +1,238 @@
+//! NDJSON and CSV files, exactly once.
+//!
+//! A chunk is first written to a staging file in the data directory; the commit then names it (file, place,
+//! checksum); only after the commit is it appended to the visible file. So a reader never sees a row that is not
+//! committed, and what a crash cut short is completed from the staging file.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use millstream_core::{Chunk, Error, Receipt, Result, Sink, TaskId, Txn};
+use serde::{Deserialize, Serialize};
+
+use super::disk;
+use super::naming::{staged_path, task_path};
+use crate::codes::{OUTPUT_MOVED, OUTPUT_UNWRITABLE};
+use crate::env::Env;
+
+/// What a commit says of a file: the place of the last bytes that were added to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LinesReceipt {
+    /// The file, as the pipeline file names it.
+    pub(super) file: String,
+    from: u64,
+    to: u64,
+    /// Of the bytes between.
+    crc: u32,
+}
+
+/// The files of one output, one a task.
+pub(crate) struct LinesSink {
+    outputs: Vec<Output>,
+    sync: bool,
+}
+
+struct Output {
+    /// As the pipeline file names it.
+    name: String,
+    path: PathBuf,
+    staged_path: PathBuf,
+    /// What a new file begins with.
+    header: Vec<u8>,
+    files: Option<Files>,
+    /// What the visible file holds.
+    committed: LinesReceipt,
+    /// What is staged after that.
+    pending: Option<(LinesReceipt, Vec<u8>)>,
+}
+
+struct Files {
+    visible: File,
+    staged: File,
+}
+
+impl LinesSink {
+    /// Opens nothing yet: that is done by `recover`.
+    pub(crate) fn new(env: &Env, path: &str, tasks: u32, header: Option<Vec<u8>>) -> Self {
+        let outputs = (0..tasks.max(1)).map(|task| {
+            let name = task_path(path, task, tasks);
+            Output {
+                path: env.resolve(&name),
+                staged_path: staged_path(env, &name, ".rows"),
+                header: header.clone().unwrap_or_default(),
+                files: None,
+                committed: LinesReceipt { file: name.clone(), from: 0, to: 0, crc: 0 },
+                pending: None,
+                name,
+            }
+        });
+        Self { outputs: outputs.collect(), sync: env.sync() }
+    }
+
+    fn output(&mut self, task: TaskId) -> Result<&mut Output> {
+        let tasks = self.outputs.len();
+        self.outputs.get_mut(task.0 as usize).ok_or_else(|| {
+            Error::new(
+                OUTPUT_MOVED,
+                format!("the last commit has a task {task}, but the input now has {tasks} partitions"),
+            )
+            .help("put the old number of partitions back, or begin anew with `--fresh`")
+        })
+    }
+}
+
+/// Removes the file that a receipt names, and what is staged for it.
+pub(super) fn discard(env: &Env, receipt: &LinesReceipt) -> Result<()> {
+    disk::remove(&env.resolve(&receipt.file))?;
+    disk::remove(&staged_path(env, &receipt.file, ".rows"))
+}
+
+impl Sink for LinesSink {
+    fn recover(&mut self, committed: &[(TaskId, Receipt)]) -> Result<()> {
+        let sync = self.sync;
+        for (task, receipt) in committed {
+            let output = self.output(*task)?;
+            let receipt: LinesReceipt = disk::parse(receipt, &output.name)?;
+            if receipt.file != output.name {
+                return Err(disk::moved(&output.name, &receipt.file));
+            }
+            output.resume(receipt, sync)?;
+        }
+        for output in self.outputs.iter_mut().filter(|o| o.files.is_none()) {
+            output.begin(sync)?;
+        }
+        Ok(())
+    }
+
+    /// Staging a task again before `publish` replaces what was staged: its commit failed.
+    fn stage(&mut self, task: TaskId, chunk: Chunk, _txn: &mut dyn Txn) -> Result<Receipt> {
+        let sync = self.sync;
+        let output = self.output(task)?;
+        output.pending = None;
+        let first = output.committed.to == 0 && !output.header.is_empty();
+        if chunk.data.is_empty() && !first {
+            return disk::receipt(&output.committed);
+        }
+        let data = if first { [output.header.as_slice(), &chunk.data].concat() } else { chunk.data };
+        let from = output.committed.to;
+        let receipt =
+            LinesReceipt { file: output.name.clone(), from, to: from + data.len() as u64, crc: crc32c::crc32c(&data) };
+        let files = output.files.as_mut().ok_or_else(|| not_recovered(&output.name))?;
+        disk::write_at(&mut files.staged, &output.staged_path, 0, &data)?;
+        if sync {
+            disk::sync(&files.staged, &output.staged_path)?;
+        }
+        let text = disk::receipt(&receipt)?;
+        output.pending = Some((receipt, data));
+        Ok(text)
+    }
+
+    fn publish(&mut self) -> Result<()> {
+        let sync = self.sync;
+        self.outputs.iter_mut().try_for_each(|output| output.publish(sync))
+    }
+}
+
+pub(super) fn not_recovered(name: &str) -> Error {
+    Error::new(OUTPUT_UNWRITABLE, format!("`{name}` was written to before it was recovered"))
+}
+
+impl Output {
+    fn open(&mut self) -> Result<&mut Files> {
+        let visible = disk::open(&self.path)?;
+        let staged = disk::open(&self.staged_path)?;
+        Ok(self.files.insert(Files { visible, staged }))
+    }
+
+    /// Begins a file that no commit knows.
+    fn begin(&mut self, sync: bool) -> Result<()> {
+        if let Ok(meta) = std::fs::metadata(&self.path) {
+            if meta.is_dir() {
+                return Err(disk::exists(&self.name, "is a folder"));
+            }
+            if meta.len() > 0 {
+                return Err(disk::exists(&self.name, &format!("has {} bytes already", meta.len())));
+            }
+        }
+        self.open()?;
+        if sync {
+            disk::sync_parent(&self.path)?;
+            disk::sync_parent(&self.staged_path)?;
+        }
+        Ok(())
+    }
+
+    /// Brings the file to what the last commit says.
+    fn resume(&mut self, receipt: LinesReceipt, sync: bool) -> Result<()> {
+        if receipt.to > 0 && !self.path.exists() {
+            return Err(disk::changed(&self.name, &format!("it is gone, with {} committed bytes", receipt.to)));
+        }
+        let (name, path, staged_path) = (self.name.clone(), self.path.clone(), self.staged_path.clone());
+        let files = self.open()?;
+        let length = disk::length(&files.visible, &path)?;
+        if length < receipt.from {
+            let what = format!("it has {length} bytes, but {} were written to it", receipt.from);
+            return Err(disk::changed(&name, &what));
+        }
+        let size = receipt.to - receipt.from;
+        let seen = disk::read_at(&mut files.visible, &path, receipt.from, size)?;
+        if length >= receipt.to {
+            if crc32c::crc32c(&seen) != receipt.crc {
+                return Err(disk::changed(
+                    &name,
+                    &format!("its bytes from {} to {} are others", receipt.from, receipt.to),
+                ));
+            }
+            if length > receipt.to {
+                self.cut(&receipt, length)?;
+            }
+        } else {
+            let staged = disk::read_at(&mut files.staged, &staged_path, 0, size)?;
+            if staged.len() as u64 != size || crc32c::crc32c(&staged) != receipt.crc {
+                return Err(disk::staged_damaged(&name, &staged_path));
+            }
+            if !staged.starts_with(&seen) {
+                return Err(disk::changed(&name, &format!("its bytes from {} on are others", receipt.from)));
+            }
+            disk::write_at(&mut files.visible, &path, receipt.from, &staged)?;
+            if sync {
+                disk::sync(&files.visible, &path)?;
+            }
+        }
+        self.committed = receipt;
+        Ok(())
+    }
+
+    /// The file goes beyond the last commit: the log has lost commits, or someone appended to it. The surplus is
+    /// put aside, not thrown away.
+    fn cut(&mut self, receipt: &LinesReceipt, length: u64) -> Result<()> {
+        let Some(files) = &mut self.files else { return Ok(()) };
+        let aside = self.staged_path.with_extension(format!("surplus-{}-{length}", receipt.to));
+        let surplus = disk::read_at(&mut files.visible, &self.path, receipt.to, length - receipt.to)?;
+        std::fs::write(&aside, surplus).map_err(|e| disk::unwritable(&aside, e))?;
+        tracing::warn!(
+            file = %self.name,
+            "the file has {} bytes more than this pipeline has committed; they were cut off and kept in `{}`",
+            length - receipt.to,
+            aside.display()
+        );
+        files.visible.set_len(receipt.to).map_err(|e| disk::unwritable(&self.path, e))
+    }
+
+    fn publish(&mut self, sync: bool) -> Result<()> {
+        let Some((receipt, data)) = self.pending.take() else { return Ok(()) };
+        let files = self.files.as_mut().ok_or_else(|| not_recovered(&self.name))?;
+        let length = disk::length(&files.visible, &self.path)?;
+        if length != receipt.from || !disk::is_same(&files.visible, &self.path) {
+            let what = if length == receipt.from { "it was moved or removed" } else { "its length changed" };
+            return Err(disk::changed(&self.name, &format!("{what} while the pipeline was running")));
+        }
+        disk::write_at(&mut files.visible, &self.path, receipt.from, &data)?;
+        if sync {
+            disk::sync(&files.visible, &self.path)?;
+        }
+        self.committed = receipt;
+        Ok(())
+    }
+}

@@ -1,0 +1,352 @@
+//! Standard input and output.
+//!
+//! `stdin` is read by a thread of its own, which hands over blocks through a bounded queue and ends with the
+//! input (or with the process, as a blocked read can't be called off).
+//!
+//! `stdout` prints committed rows only, and prints again what an earlier run may not have finished printing: at
+//! least once. A run of one pipeline has one `stdout` output.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use millstream_core::record::{Header, NO_TIMESTAMP};
+use millstream_core::{
+    Chunk, Error, PollLimit, Polled, Position, RawBatch, Receipt, Result, Sink, Source, TaskId, Txn,
+};
+use serde::{Deserialize, Serialize};
+
+use super::sink::{open, parse, read_at, receipt, staged_path, unwritable, write_at};
+use super::source::{Framing, Next, TOO_LONG_HEADER, Window, parse_header};
+use crate::codes::{FILE_UNREADABLE, OUTPUT_CLOSED, OUTPUT_UNWRITABLE, STAGED_DAMAGED, STDIN_REPLAY};
+use crate::env::Env;
+
+const BLOCK: usize = 64 << 10;
+/// Blocks read ahead.
+const QUEUE: usize = 16;
+
+type Block = std::io::Result<Vec<u8>>;
+
+/// The receiving end of the reading thread.
+struct Blocks {
+    queue: Receiver<Block>,
+    block: Vec<u8>,
+    at: usize,
+    /// Whether to wait for the next block instead of saying that there is none yet.
+    wait: bool,
+}
+
+impl Read for Blocks {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        if self.at == self.block.len() {
+            let next = if self.wait { self.queue.recv().ok() } else { self.try_next()? };
+            // The thread is gone: the input has ended.
+            let Some(next) = next else { return Ok(0) };
+            (self.block, self.at) = (next?, 0);
+        }
+        let n = buf.len().min(self.block.len() - self.at);
+        buf[..n].copy_from_slice(&self.block[self.at..self.at + n]);
+        self.at += n;
+        Ok(n)
+    }
+}
+
+impl Blocks {
+    fn try_next(&mut self) -> std::io::Result<Option<Block>> {
+        match self.queue.try_recv() {
+            Ok(block) => Ok(Some(block)),
+            Err(TryRecvError::Disconnected) => Ok(None),
+            Err(TryRecvError::Empty) => Err(ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+fn pump(mut input: impl Read, queue: &SyncSender<Block>) {
+    loop {
+        let mut block = vec![0; BLOCK];
+        let read = input.read(&mut block);
+        let message = match read {
+            Ok(0) => return,
+            Ok(n) => {
+                block.truncate(n);
+                Ok(block)
+            }
+            Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+            Err(e) => Err(e),
+        };
+        let failed = message.is_err();
+        if queue.send(message).is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// Reads lines from a stream that can't go back.
+pub(crate) struct StreamSource {
+    blocks: Blocks,
+    window: Window,
+    header_due: bool,
+    offset: u64,
+    at_end: bool,
+}
+
+impl StreamSource {
+    /// Starts reading.
+    pub(crate) fn start(input: impl Read + Send + 'static, framing: Framing) -> Result<Self> {
+        let (send, queue) = sync_channel(QUEUE);
+        let thread = std::thread::Builder::new().name("stdin".to_owned()).spawn(move || pump(input, &send));
+        thread.map_err(|e| failed(e).help("the system allows no more threads"))?;
+        let blocks = Blocks { queue, block: Vec::new(), at: 0, wait: false };
+        let header_due = framing == Framing::Csv;
+        Ok(Self { blocks, window: Window::new(framing), header_due, offset: 0, at_end: false })
+    }
+
+    /// Waits for the header of a CSV input and takes it.
+    pub(crate) fn header(&mut self) -> Result<Arc<[String]>> {
+        self.blocks.wait = true;
+        let header = loop {
+            match self.window.next(self.at_end) {
+                Next::More if self.at_end => break parse_header("standard input", b""),
+                Next::More => self.at_end = self.window.fill(&mut self.blocks).map_err(failed)? == 0,
+                Next::TooLong { prefix, .. } => break parse_header("standard input", &prefix),
+                Next::Record { start, end } => {
+                    self.offset += 1;
+                    if start < end {
+                        break parse_header("standard input", self.window.bytes(start, end));
+                    }
+                }
+            }
+        };
+        self.blocks.wait = false;
+        self.header_due = false;
+        header
+    }
+}
+
+fn failed(e: std::io::Error) -> Error {
+    Error::new(FILE_UNREADABLE, "standard input can't be read").because(e)
+}
+
+impl Source for StreamSource {
+    fn poll(&mut self, limit: PollLimit, out: &mut RawBatch) -> Result<Polled> {
+        if self.header_due {
+            self.header()?;
+        }
+        let before = (out.len(), out.bytes_len());
+        loop {
+            let count = out.len() - before.0;
+            if count >= limit.records || (count > 0 && out.bytes_len() - before.1 >= limit.bytes) {
+                return Ok(Polled::Records);
+            }
+            match self.window.next(self.at_end) {
+                Next::Record { start, end } => {
+                    let line = self.window.bytes(start, end);
+                    if !line.is_empty() {
+                        out.push(self.offset, NO_TIMESTAMP, None, Some(line), &[]);
+                    }
+                    self.offset += 1;
+                }
+                Next::TooLong { prefix, length } => {
+                    let header = Header { name: TOO_LONG_HEADER.to_owned(), value: length.to_string().into_bytes() };
+                    out.push(self.offset, NO_TIMESTAMP, None, Some(&prefix), &[header]);
+                    self.offset += 1;
+                }
+                Next::More if self.at_end => {
+                    return Ok(if count > 0 { Polled::Records } else { Polled::End });
+                }
+                Next::More => match self.window.fill(&mut self.blocks) {
+                    Ok(n) => self.at_end = n == 0,
+                    Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                        return Ok(if count > 0 { Polled::Records } else { Polled::CaughtUp });
+                    }
+                    Err(e) => return Err(failed(e)),
+                },
+            }
+        }
+    }
+
+    fn position(&self) -> Position {
+        Position { offset: self.offset, cursor: String::new() }
+    }
+
+    /// Works only to the place where it is.
+    fn seek(&mut self, position: &Position) -> Result<()> {
+        if position.offset == self.offset {
+            return Ok(());
+        }
+        Err(Error::new(
+            STDIN_REPLAY,
+            format!("standard input can't go to record {}: it is at {}", position.offset, self.offset),
+        )
+        .help(
+            "what was read from standard input is gone; put it in a file or a topic of the log to be able to go on \
+             after a stop, or begin anew with `--fresh`",
+        ))
+    }
+
+    fn lag(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// What a commit says of standard output.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Printed {
+    stdout: u64,
+    bytes: u64,
+    crc: u32,
+}
+
+/// Prints rows once their commit is known.
+pub(crate) struct StdoutSink {
+    tasks: Vec<Task>,
+    out: Box<dyn Write + Send>,
+    header: Vec<u8>,
+    header_due: bool,
+}
+
+struct Task {
+    /// The last chunk's bytes; then how many chunks are known to be printed.
+    staged_path: PathBuf,
+    printed_path: PathBuf,
+    files: Option<(File, File)>,
+    committed: Printed,
+    pending: Option<(Printed, Vec<u8>)>,
+}
+
+impl StdoutSink {
+    pub(crate) fn new(env: &Env, out: impl Write + Send + 'static, tasks: u32, header: Option<Vec<u8>>) -> Self {
+        let tasks = (0..tasks.max(1)).map(|task| Task {
+            staged_path: staged_path(env, &format!("stdout-{task}"), ".rows"),
+            printed_path: staged_path(env, &format!("stdout-{task}"), ".printed"),
+            files: None,
+            committed: Printed::default(),
+            pending: None,
+        });
+        let header = header.unwrap_or_default();
+        Self { tasks: tasks.collect(), out: Box::new(out), header_due: !header.is_empty(), header }
+    }
+
+    fn print(&mut self, bytes: &[u8]) -> Result<()> {
+        let header = if std::mem::take(&mut self.header_due) { self.header.as_slice() } else { &[] };
+        let written =
+            self.out.write_all(header).and_then(|()| self.out.write_all(bytes)).and_then(|()| self.out.flush());
+        written.map_err(|e| match e.kind() {
+            ErrorKind::BrokenPipe => Error::new(OUTPUT_CLOSED, "whoever reads standard output has closed it")
+                .help("what was committed stays committed"),
+            _ => Error::new(OUTPUT_UNWRITABLE, "standard output can't be written").because(e),
+        })
+    }
+}
+
+impl Task {
+    fn note_printed(&mut self) -> Result<()> {
+        let Some((_, printed)) = &mut self.files else { return Ok(()) };
+        write_at(printed, &self.printed_path, 0, &self.committed.stdout.to_le_bytes())
+    }
+}
+
+impl Sink for StdoutSink {
+    fn recover(&mut self, committed: &[(TaskId, Receipt)]) -> Result<()> {
+        for task in &mut self.tasks {
+            task.files = Some((open(&task.staged_path)?, open(&task.printed_path)?));
+        }
+        for (id, text) in committed {
+            let Some(task) = self.tasks.get_mut(id.0 as usize) else { continue };
+            let receipt: Printed = parse(text, "stdout")?;
+            task.committed = receipt.clone();
+            let Some((staged, printed)) = &mut task.files else { continue };
+            let count = read_at(printed, &task.printed_path, 0, 8)?;
+            let count = count.first_chunk().map_or(0, |b| u64::from_le_bytes(*b));
+            if count >= receipt.stdout {
+                continue;
+            }
+            let bytes = read_at(staged, &task.staged_path, 0, receipt.bytes)?;
+            if bytes.len() as u64 != receipt.bytes || crc32c::crc32c(&bytes) != receipt.crc {
+                return Err(Error::new(
+                    STAGED_DAMAGED,
+                    "rows for standard output were committed but not yet printed, and are gone",
+                )
+                .help("restore the data directory from a backup, or begin anew with `--fresh`"));
+            }
+            self.print(&bytes)?;
+            if let Some(task) = self.tasks.get_mut(id.0 as usize) {
+                task.note_printed()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn stage(&mut self, task: TaskId, chunk: Chunk, _txn: &mut dyn Txn) -> Result<Receipt> {
+        let tasks = self.tasks.len();
+        let Some(task) = self.tasks.get_mut(task.0 as usize) else {
+            return Err(Error::new(OUTPUT_UNWRITABLE, format!("standard output has {tasks} tasks, not {task}")));
+        };
+        task.pending = None;
+        if chunk.data.is_empty() {
+            return receipt(&task.committed);
+        }
+        let next = Printed {
+            stdout: task.committed.stdout + 1,
+            bytes: chunk.data.len() as u64,
+            crc: crc32c::crc32c(&chunk.data),
+        };
+        if let Some((staged, _)) = &mut task.files {
+            write_at(staged, &task.staged_path, 0, &chunk.data)?;
+        }
+        let text = receipt(&next)?;
+        task.pending = Some((next, chunk.data));
+        Ok(text)
+    }
+
+    fn publish(&mut self) -> Result<()> {
+        for i in 0..self.tasks.len() {
+            let Some((receipt, data)) = self.tasks.get_mut(i).and_then(|t| t.pending.take()) else { continue };
+            self.print(&data)?;
+            if let Some(task) = self.tasks.get_mut(i) {
+                task.committed = receipt;
+                task.note_printed()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Forgets what was staged for standard output.
+pub(crate) fn discard_stdout(env: &Env, committed: &[(TaskId, Receipt)]) -> Result<()> {
+    for (task, _) in committed {
+        for suffix in [".rows", ".printed"] {
+            let path = staged_path(env, &format!("stdout-{task}"), suffix);
+            match std::fs::remove_file(&path) {
+                Err(e) if e.kind() != ErrorKind::NotFound => return Err(unwritable(&path, e)),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Standard input, started once and shared between looking at its header and reading it.
+#[derive(Clone, Default)]
+pub(crate) struct Stdin(Arc<Mutex<Option<StreamSource>>>);
+
+impl Stdin {
+    /// Does something with the stream; it is started if need be.
+    pub(crate) fn with<T>(&self, framing: Framing, work: impl FnOnce(&mut StreamSource) -> Result<T>) -> Result<T> {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stream = match &mut *slot {
+            Some(stream) => stream,
+            None => slot.insert(StreamSource::start(std::io::stdin(), framing)?),
+        };
+        work(stream)
+    }
+
+    /// Takes the stream.
+    pub(crate) fn take(&self, framing: Framing) -> Result<StreamSource> {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.take().map_or_else(|| StreamSource::start(std::io::stdin(), framing), Ok)
+    }
+}

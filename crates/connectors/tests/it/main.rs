@@ -1,0 +1,10 @@
+//! Sources, sinks and the log, against real files.
+
+mod contract;
+mod file_follow;
+mod file_sink;
+mod file_source;
+mod log_connectors;
+mod log_store;
+mod options;
+mod support;
