@@ -19,6 +19,7 @@ pub mod size;
 pub mod span;
 pub mod spec;
 pub mod suggest;
+mod syntax;
 pub mod text;
 pub mod tree;
 mod values;

@@ -108,6 +108,9 @@ pub fn object_schema(doc: &str, fields: &[FieldDoc]) -> Json {
     schema
 }
 
+/// Gives the descriptions of a group's fields.
+pub type Docs = fn() -> Vec<FieldDoc>;
+
 /// Takes fields out of a map and knows which were asked for.
 #[derive(Debug)]
 pub struct Reader<'a> {
@@ -116,7 +119,7 @@ pub struct Reader<'a> {
     span: Span,
     asked: Vec<&'static str>,
     /// Fields that must be there and are not, to be reported once all names are known.
-    missing: Vec<(&'static str, fn() -> Vec<FieldDoc>)>,
+    missing: Vec<(&'static str, Docs)>,
 }
 
 impl<'a> Reader<'a> {
@@ -150,7 +153,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A field that must be there; `fields` is where its description is looked up.
-    pub fn required<T: Decode>(&mut self, name: &'static str, cx: &mut Cx, fields: fn() -> Vec<FieldDoc>) -> Option<T> {
+    pub fn required<T: Decode>(&mut self, name: &'static str, cx: &mut Cx, fields: Docs) -> Option<T> {
         let read = match self.entry(name) {
             Some(entry) => decode_entry(entry, cx),
             None => {
@@ -161,7 +164,7 @@ impl<'a> Reader<'a> {
         read.or_else(T::stand_in)
     }
 
-    fn report_missing(&self, name: &str, fields: fn() -> Vec<FieldDoc>, cx: &mut Cx) {
+    fn report_missing(&self, name: &str, fields: Docs, cx: &mut Cx) {
         let message = format!("{} needs the field `{name}`", cx.name());
         let mut diagnostic =
             Diagnostic::error(MISSING_FIELD, self.span, message).label(format!("`{name}` is missing here"));

@@ -10,6 +10,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span as MarkerSpan};
 use crate::codes::{DUPLICATE, LIMITS, SYNTAX, UNSUPPORTED_YAML};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::span::{Span, Spanned};
+use crate::syntax;
 use crate::text::{Style, Text};
 
 /// The largest file that is read, in bytes.
@@ -75,13 +76,13 @@ pub enum Meaning {
 }
 
 impl Scalar {
-    /// What it means.
+    /// What it means. A value with variables means what they hold, in quotes too: between `{ }` it needs them.
     pub fn meaning(&self) -> Meaning {
-        if !self.plain {
+        if !self.plain && !self.text.is_expanded() {
             return Meaning::String;
         }
         match self.text.value.as_str() {
-            "" | "~" | "null" | "Null" | "NULL" => Meaning::Null,
+            "" | "~" | "null" | "Null" | "NULL" if !self.text.is_expanded() => Meaning::Null,
             "true" | "True" | "TRUE" => Meaning::Bool(true),
             "false" | "False" | "FALSE" => Meaning::Bool(false),
             text => number(text),
@@ -452,17 +453,42 @@ impl<'a> Builder<'a> {
 
     fn scan_error(&mut self, info: &str, marker: &Marker) {
         let at = self.byte(marker);
-        let span =
-            self.text.get(at..).and_then(|t| t.chars().next()).map_or(Span::new(at, at), |c| {
-                Span::new(at, at + if c == '\n' || c == '\r' { 0 } else { c.len_utf8() })
-            });
         if info.contains("unknown anchor") {
             return self.refuse_anchor(self.word(at));
         }
-        let (message, help) = explain_syntax(info);
+        let (span, (message, help)) = match self.tab_near(at) {
+            Some(tab) => {
+                let message = "not valid YAML: a line is indented with a tab".to_owned();
+                (Span::new(tab, tab + 1), (message, Some("indent with spaces")))
+            }
+            None => {
+                let seen = self.text.get(at..).and_then(|rest| rest.chars().next());
+                let len = seen.filter(|c| !matches!(c, '\n' | '\r')).map_or(0, char::len_utf8);
+                (Span::new(at, at + len), syntax::explain(info, self.line(at)))
+            }
+        };
         let mut diagnostic = Diagnostic::error(SYNTAX, span, message);
         diagnostic.help = help.map(str::to_owned);
         self.diagnostics.push(diagnostic);
+    }
+
+    /// The line at `at`.
+    fn line(&self, at: usize) -> &'a str {
+        let start = self.text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |i| i + 1);
+        self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("")
+    }
+
+    /// A tab in the indentation of the line at `at`, or of the next: the scanner points at what comes before it.
+    fn tab_near(&self, at: usize) -> Option<usize> {
+        let mut start = self.text.get(..at)?.rfind('\n').map_or(0, |i| i + 1);
+        for line in self.text.get(start..)?.split_inclusive('\n').take(2) {
+            let indentation = line.len() - line.trim_start_matches([' ', '\t']).len();
+            if let Some(tab) = line.get(..indentation).and_then(|blanks| blanks.find('\t')) {
+                return Some(start + tab);
+            }
+            start += line.len();
+        }
+        None
     }
 }
 
@@ -490,30 +516,4 @@ fn quoted(source: &str) -> &str {
         }
     }
     source.trim_end()
-}
-
-/// The scanner's terse words, with what usually is behind them.
-fn explain_syntax(info: &str) -> (String, Option<&'static str>) {
-    let help = if info.contains("mapping values are not allowed") {
-        "text with `: ` in it needs quotes; for SQL write `|` and put the text on the next lines, indented"
-    } else if info.contains("tab") {
-        "indent with spaces"
-    } else if info.contains("did not find expected key") || info.contains("invalid indentation") {
-        "fields of the same map start in the same column; look at the indentation of this line and the one above"
-    } else if info.contains("expected '-'") {
-        "items of the same list start in the same column; look at the indentation of this line and the one above"
-    } else if info.contains("expected ',' or '}'") || info.contains("expected ',' or ']'") || info.contains("bracket") {
-        "a bracket is not closed, or a comma is missing"
-    } else if info.contains("quoted scalar, found unexpected end") {
-        "the quote that opens here is never closed"
-    } else if info.contains("unknown escape") {
-        "in double quotes a backslash begins an escape; write `\\\\`, or use single quotes"
-    } else if info.contains("unexpected character") || info.contains("unexpected end of plain scalar") {
-        "text that begins with a character special to YAML needs quotes"
-    } else if info.contains("simple key expect") {
-        "a line without a colon stands where `name: value` is expected"
-    } else {
-        return (format!("not valid YAML: {info}"), None);
-    };
-    (format!("not valid YAML: {info}"), Some(help))
 }

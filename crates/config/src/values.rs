@@ -214,7 +214,9 @@ impl Decode for Text {
 impl Decode for String {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
         let scalar = scalar(node, cx, "a string", "some text")?;
-        if let Meaning::Bool(value) = scalar.meaning() {
+        if let Meaning::Bool(value) = scalar.meaning()
+            && !scalar.text.is_expanded()
+        {
             let example = format!("{} if the word is meant", cx.example(&format!("\"{value}\"")));
             cx.wrong_type(node, "a string", &example);
             return None;

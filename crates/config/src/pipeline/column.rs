@@ -171,6 +171,11 @@ impl Default {
             // A float would lose digits that a decimal keeps.
             value = json!(scalar.text.value);
         }
+        if let (FieldType::String, Value::Scalar(scalar)) = (kind, &node.value)
+            && scalar.text.is_expanded()
+        {
+            value = json!(scalar.text.value);
+        }
         let Err(wanted) = fits(kind, &value) else { return Some(value) };
         let message = format!("the default of {} must be {wanted}, found {}", cx.name(), seen(node));
         let diagnostic = Diagnostic::error(BAD_DEFAULT, node.span, message);
@@ -250,8 +255,8 @@ fn decimal_fits(precision: u8, scale: u8, value: &Json) -> bool {
     let fraction = fraction.trim_end_matches('0');
     let all_digits = whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit());
     let whole_digits = whole.trim_start_matches('0').len();
-    !digits.is_empty()
-        && !(whole.is_empty() && fraction.is_empty())
+    let some_digits = digits.bytes().any(|b| b.is_ascii_digit());
+    some_digits
         && all_digits
         && fraction.len() <= usize::from(scale)
         && whole_digits <= usize::from(precision - scale.min(precision))

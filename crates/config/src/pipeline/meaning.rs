@@ -357,7 +357,7 @@ fn steps(specs: Vec<StepSpec>, names: &Names, has_dead_letters: bool, cx: &mut C
     for (i, spec) in specs.into_iter().enumerate() {
         match spec.kind {
             Some(StepFields::Sql(fields)) => steps.push(sql(fields, has_dead_letters, cx)),
-            Some(StepFields::Predict(fields)) => steps.push(predict(fields, i, names, cx)),
+            Some(StepFields::Predict(fields)) => steps.push(predict(*fields, i, names, cx)),
             None => {}
         }
     }

@@ -103,7 +103,7 @@ pub(crate) struct StepSpec {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum StepFields {
     Sql(SqlFields),
-    Predict(PredictFields),
+    Predict(Box<PredictFields>),
 }
 
 impl Decode for StepSpec {
@@ -144,7 +144,7 @@ fn decode_kind(node: &Node, cx: &mut Cx) -> Option<StepFields> {
     };
     if predict {
         let node = without_other_kind::<PredictFields, SqlFields>(node, cx, "a step that predicts");
-        PredictFields::decode(&node, cx).map(StepFields::Predict)
+        PredictFields::decode(&node, cx).map(|fields| StepFields::Predict(Box::new(fields)))
     } else {
         let node = without_other_kind::<SqlFields, PredictFields>(node, cx, "a step that runs SQL");
         SqlFields::decode(&node, cx).map(StepFields::Sql)

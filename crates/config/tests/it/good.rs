@@ -137,6 +137,19 @@ fn the_example_is_good() {
 }
 
 #[test]
+fn variables_count_as_what_they_hold() {
+    let text = crate::spoiled("pipeline: fraud", "pipeline: fraud\nworkers: \"${THREE}\"\nsnapshots_keep: ${THREE}")
+        .replace("path: fraud.json", "path: 'a/${TRUE:-true}', version: '${TRUE:-true}'")
+        .replace("card_id: string", "card_id: { type: string, default: '${THREE}' }")
+        .replace("amount: float64", "amount: { type: float64, default: '${THREE}', required: '${TRUE:-true}' }");
+    let p = good(&text);
+    assert_eq!((p.workers, p.snapshots_keep, p.models[0].version.as_str()), (3, 3, "true"));
+    let fields = &p.sources[0].schema.fields;
+    assert_eq!(fields[0].default, Some(serde_json::json!("3")));
+    assert_eq!((fields[1].default.clone(), fields[1].required), (Some(serde_json::json!(3)), true));
+}
+
+#[test]
 fn no_steps_at_all() {
     let text = GOOD.replace("models:\n  fraud: { path: fraud.json }\n", "");
     let (before, after) = (text.find("steps:").unwrap(), text.find("outputs:").unwrap());

@@ -1,4 +1,5 @@
 //! Pipeline files from text to diagnostics.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests are not marked as tests
 
 mod bad;
 mod good;
