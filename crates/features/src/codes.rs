@@ -2,6 +2,8 @@
 
 use millstream_core::Code;
 
+use crate::window::codes as window;
+
 /// SQL that does not parse.
 pub const SYNTAX: Code = Code::new("MS0201", "SQL that does not parse");
 /// A relation in FROM that is neither source, step nor table.

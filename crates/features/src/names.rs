@@ -9,15 +9,28 @@ pub(crate) fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
     known
         .into_iter()
         .map(|k| (strsim::damerau_levenshtein(&lower, &k.to_lowercase()), k))
-        .filter(|&(distance, k)| distance <= 1 + length.min(k.chars().count()) / 4)
+        .filter(|&(distance, k)| {
+            let shorter = length.min(k.chars().count());
+            distance <= 1 + shorter / 4 && distance < shorter
+        })
         .min_by_key(|&(distance, k)| (distance, k))
         .map(|(_, k)| k)
+}
+
+/// The only known name that a name of some length is a part of.
+fn containing<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let lower = name.to_lowercase();
+    let mut hits = known.iter().filter(|k| k.to_lowercase().contains(&lower));
+    match (hits.next(), hits.next()) {
+        (Some(hit), None) if lower.chars().count() >= 3 => Some(hit),
+        _ => None,
+    }
 }
 
 /// "did you mean `x`?", or what there is.
 pub(crate) fn did_you_mean(name: &str, known: &[&str], kind: &str) -> Option<String> {
     const LISTED_MAX: usize = 20;
-    if let Some(close) = closest(name, known.iter().copied()) {
+    if let Some(close) = closest(name, known.iter().copied()).or_else(|| containing(name, known)) {
         return Some(format!("did you mean `{close}`?"));
     }
     if known.is_empty() {
@@ -107,6 +120,8 @@ mod tests {
         assert_eq!(closest("amuont", known), Some("amount"));
         assert_eq!(closest("merchant", known), None);
         assert_eq!(closest("AMOUNT", known), Some("amount"));
+        assert_eq!(did_you_mean("card", &known, "columns").unwrap(), "did you mean `card_id`?");
+        assert_eq!(closest("x", ["t"]), None);
     }
 
     #[test]

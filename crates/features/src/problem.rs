@@ -86,7 +86,23 @@ impl<'a> Lines<'a> {
             return None;
         }
         let (start, end) = (self.byte(span.start)?, self.byte(span.end)?);
-        (start < end).then_some(start..end)
+        (start < end).then(|| self.closed(start..end))
+    }
+
+    /// The parser's spans of calls leave out the closing parenthesis.
+    fn closed(&self, range: Range<usize>) -> Range<usize> {
+        let Some(inside) = self.text.get(range.clone()) else { return range };
+        let open = inside.matches('(').count().saturating_sub(inside.matches(')').count());
+        let mut end = range.end;
+        for _ in 0..open {
+            let Some(rest) = self.text.get(end..) else { break };
+            let trimmed = rest.trim_start();
+            if !trimmed.starts_with(')') {
+                break;
+            }
+            end += rest.len() - trimmed.len() + 1;
+        }
+        range.start..end
     }
 
     /// The bytes of a planner's span.

@@ -62,12 +62,12 @@ pub fn plan_predicate(sql: &str, schema: &Schema) -> Result<Predicate, Vec<SqlPr
     let kind = planned.schema.fields().first().map(|f| f.data_type().clone());
     if kind == Some(DataType::Boolean) {
         let named = Field::new(sql.trim(), DataType::Boolean, true);
-        let set = ExprSet { outputs: planned.outputs, schema: Arc::new(Schema::new(vec![named])) };
+        let set = ExprSet::new(planned.outputs, Arc::new(Schema::new(vec![named])));
         return Ok(Predicate { set });
     }
     let kind = kind.map(|k| crate::names::type_name(&k)).unwrap_or_default();
     Err(vec![
-        SqlProblem::new(codes::NOT_BOOLEAN, format!("the condition is a {kind}, not a boolean"))
+        SqlProblem::new(codes::NOT_BOOLEAN, format!("the condition is {kind}, not a boolean"))
             .help("compare it with something, as in `amount > 100`")
             .at(Some(0..sql.len())),
     ])
@@ -105,7 +105,7 @@ pub fn plan_projection(items: &[String], schema: &Schema) -> Result<Projection, 
     if !problems.is_empty() {
         return Err(problems);
     }
-    Ok(Projection { set: ExprSet { outputs, schema: Arc::new(Schema::new(fields)) }, sources })
+    Ok(Projection { set: ExprSet::new(outputs, Arc::new(Schema::new(fields))), sources })
 }
 
 type Item = (ExprSet, Vec<Option<usize>>);
@@ -135,7 +135,7 @@ fn row_set(plan: &LogicalPlan, width: usize) -> Result<Item, DataFusionError> {
     let LogicalPlan::Projection(projection) = plan else {
         let sources: Vec<usize> = (0..width).collect();
         let outputs = sources.iter().map(|&i| Output::Column(i)).collect();
-        let set = ExprSet { outputs, schema: Arc::new(plan.schema().as_arrow().clone()) };
+        let set = ExprSet::new(outputs, Arc::new(plan.schema().as_arrow().clone()));
         return Ok((set, sources.into_iter().map(Some).collect()));
     };
     let input = projection.input.schema();
@@ -150,7 +150,7 @@ fn row_set(plan: &LogicalPlan, width: usize) -> Result<Item, DataFusionError> {
         outputs.push(output);
         sources.push(source);
     }
-    Ok((ExprSet { outputs, schema: Arc::new(Schema::new(fields)) }, sources))
+    Ok((ExprSet::new(outputs, Arc::new(Schema::new(fields))), sources))
 }
 
 /// `WHERE NULL` is a condition: never true.

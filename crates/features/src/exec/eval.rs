@@ -31,6 +31,8 @@ pub(crate) enum Output {
 pub(crate) struct ExprSet {
     pub(crate) outputs: Vec<Output>,
     pub(crate) schema: SchemaRef,
+    /// Each output for people, for `explain`; may be left empty.
+    pub(crate) words: Arc<[String]>,
 }
 
 /// A row that failed.
@@ -74,6 +76,10 @@ pub(crate) fn select(batch: &RecordBatch, columns: &[usize], schema: &SchemaRef)
 }
 
 impl ExprSet {
+    pub(crate) fn new(outputs: Vec<Output>, schema: SchemaRef) -> Self {
+        Self { outputs, schema, words: Arc::default() }
+    }
+
     pub(crate) fn is_pure_selection(&self) -> bool {
         self.outputs.iter().all(|o| matches!(o, Output::Column(_)))
     }

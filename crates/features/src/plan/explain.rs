@@ -2,11 +2,9 @@
 
 use std::fmt::Write as _;
 
-use datafusion_expr::Expr;
-
 use super::op::{JoinColumn, Op};
 use super::{QueryPlan, StateInfo};
-use crate::exec::eval::{ExprSet, Output};
+use crate::exec::eval::ExprSet;
 use crate::names::{duration, type_name};
 use crate::plan::render;
 use crate::window::spec::{Emit, Frame, Function, LatePolicy, WindowFunction, WindowSpec};
@@ -91,9 +89,24 @@ pub(crate) fn window_text(f: &WindowFunction, arguments: &[String]) -> String {
 
 /// A window function for people.
 fn window_words(f: &WindowFunction, names: &[String]) -> String {
-    let mut text = format!("{}({}", function_name(&f.function).to_uppercase(), pick(names, &f.arguments));
-    if matches!(f.function, Function::Count) && f.arguments.is_empty() {
-        text.push('*');
+    let distinct = if f.function == Function::CountDistinct { "DISTINCT " } else { "" };
+    let name = f.function.name().trim_end_matches("(DISTINCT)");
+    let mut text = format!("{name}({distinct}{}", pick(names, &f.arguments));
+    match &f.function {
+        Function::Count if f.arguments.is_empty() => text.push('*'),
+        Function::NthValue(n) => {
+            let _ = write!(text, ", {n}");
+        }
+        Function::ApproxPercentile(p) => {
+            let _ = write!(text, ", {p}");
+        }
+        Function::Lag { offset, default } => {
+            let _ = write!(text, ", {offset}");
+            if !default.is_null() {
+                let _ = write!(text, ", {default}");
+            }
+        }
+        _ => {}
     }
     text.push(')');
     if let Some(filter) = f.filter {
@@ -127,7 +140,10 @@ fn eviction(functions: &[&WindowFunction]) -> String {
         rules.push(format!("rows older than the watermark - {} are evicted{last}", duration(ns)));
     }
     if let Some(n) = rows {
-        rules.push(format!("the last {n} rows of each key are kept for ever"));
+        rules.push(match n {
+            1 => "the last row of each key is kept for ever".to_owned(),
+            n => format!("the last {n} rows of each key are kept for ever"),
+        });
     }
     if forever {
         rules.push("accumulators of each key are kept for ever".to_owned());
@@ -136,8 +152,8 @@ fn eviction(functions: &[&WindowFunction]) -> String {
 }
 
 /// What an operator keeps, for `explain`.
-pub(crate) fn state_info(spec: &WindowSpec, texts: &[String], exprs: &[&Expr]) -> Vec<StateInfo> {
-    let names: Vec<String> = exprs.iter().map(|e| e.to_string()).collect();
+pub(crate) fn state_info(spec: &WindowSpec) -> Vec<StateInfo> {
+    let names = schema_names(&spec.arguments);
     let mut keys: Vec<&[usize]> = Vec::new();
     for f in &spec.functions {
         if !keys.contains(&f.partition_by.as_slice()) {
@@ -148,7 +164,7 @@ pub(crate) fn state_info(spec: &WindowSpec, texts: &[String], exprs: &[&Expr]) -
         .map(|key| {
             let functions: Vec<&WindowFunction> = spec.functions.iter().filter(|f| f.partition_by == *key).collect();
             StateInfo {
-                keys: key.iter().filter_map(|&i| names.get(i).or_else(|| texts.get(i)).cloned()).collect(),
+                keys: key.iter().filter_map(|&i| names.get(i).cloned()).collect(),
                 windows: functions.iter().map(|f| window_words(f, &names)).collect(),
                 eviction: eviction(&functions),
                 emit: emit_name(spec.emit).to_owned(),
@@ -158,29 +174,11 @@ pub(crate) fn state_info(spec: &WindowSpec, texts: &[String], exprs: &[&Expr]) -
         .collect()
 }
 
-fn outputs_text(set: &ExprSet, input: &[String]) -> String {
-    let items: Vec<String> = set
-        .outputs
-        .iter()
-        .zip(set.schema.fields())
-        .map(|(output, field)| match output {
-            Output::Column(i) => match input.get(*i) {
-                Some(name) if name == field.name() => name.clone(),
-                Some(name) => format!("{name} AS {}", field.name()),
-                None => field.name().clone(),
-            },
-            Output::Expr(expr) => format!("{expr} AS {}", field.name()),
-        })
-        .collect();
-    items.join(", ")
-}
-
 /// The whole plan, one operator a line.
 pub(crate) fn explain(plan: &QueryPlan) -> String {
     let mut text = format!("read {}\n", plan.input);
-    let mut names: Vec<String> = Vec::new();
     for op in plan.ops.iter() {
-        names = explain_op(op, &names, &mut text);
+        explain_op(op, &mut text);
     }
     let columns: Vec<String> =
         plan.schema.fields().iter().map(|f| format!("{} {}", f.name(), type_name(f.data_type()))).collect();
@@ -200,40 +198,47 @@ fn schema_names(schema: &arrow::datatypes::Schema) -> Vec<String> {
     schema.fields().iter().map(|f| f.name().clone()).collect()
 }
 
-fn explain_op(op: &Op, names: &[String], text: &mut String) -> Vec<String> {
+fn select_text(set: &ExprSet) -> String {
+    let items: Vec<String> = set
+        .schema
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(i, field)| match set.words.get(i) {
+            Some(words) if words != field.name() => format!("{words} AS {}", field.name()),
+            _ => field.name().clone(),
+        })
+        .collect();
+    items.join(", ")
+}
+
+fn explain_op(op: &Op, text: &mut String) {
     match op {
         Op::Project(set) => {
-            let _ = writeln!(text, "select {}", outputs_text(set, names));
-            schema_names(&set.schema)
+            let _ = writeln!(text, "select {}", select_text(set));
         }
         Op::Filter(plan) => {
-            let condition = plan.predicate.schema.fields().first().map(|f| f.name().clone()).unwrap_or_default();
-            let _ = writeln!(text, "keep rows where {condition}");
-            schema_names(&plan.schema)
+            let _ = writeln!(text, "keep rows where {}", schema_names(&plan.predicate.schema).join(", "));
         }
         Op::Join(plan) => {
             let kind = if plan.outer { "left join" } else { "join" };
             let keys = |set: &ExprSet| schema_names(&set.schema).join(", ");
             let _ = write!(text, "{kind} {} on {} = {}", plan.table.name, keys(&plan.keys), keys(&plan.table.keys));
             if let Some(residual) = &plan.residual {
-                let _ = write!(text, " if {}", schema_names(&residual.condition.schema).join(", "));
+                let _ = write!(text, " if {}", keys(&residual.condition));
             }
             let added = plan.outputs.iter().filter(|c| matches!(c, JoinColumn::Table(_))).count();
             let _ = writeln!(text, ", adding {added} column{}", if added == 1 { "" } else { "s" });
-            schema_names(&plan.schema)
         }
         Op::Window(plan) => {
             let spec = &plan.spec;
             let arguments = schema_names(&spec.arguments);
             let _ = writeln!(text, "windows, {}:", emit_name(spec.emit));
-            for f in &spec.functions {
+            for (i, f) in spec.functions.iter().enumerate() {
                 let key = pick(&arguments, &f.partition_by);
                 let key = if key.is_empty() { String::new() } else { format!(", by {key}") };
-                let _ = writeln!(text, "  {}{key}", window_words(f, &arguments));
+                let _ = writeln!(text, "  w{} = {}{key}", plan.first_label + i, window_words(f, &arguments));
             }
-            let mut all = schema_names(&spec.input);
-            all.extend(spec.functions.iter().map(|f| f.output.name().clone()));
-            all
         }
     }
 }

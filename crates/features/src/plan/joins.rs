@@ -11,6 +11,7 @@ use datafusion_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 use super::compile::{type_of, unalias};
 use super::node::{Known, Node, Qualified, Required, Start, arrow, df_schema, field, reads};
 use super::op::{JoinColumn, JoinPlan, Op, Residual, TableSide};
+use super::render;
 use super::translate::{Translated, Translator, condition};
 use crate::codes;
 use crate::exec::eval::{ExprSet, Output};
@@ -168,7 +169,7 @@ impl Translator<'_> {
             let mut fields = Vec::with_capacity(exprs.len());
             for expr in &exprs {
                 let kind = type_of(expr, &node.schema);
-                fields.push(Arc::new(Field::new(expr.to_string(), self.planner(kind)?, true)));
+                fields.push(Arc::new(Field::new(node.words(expr), self.planner(kind)?, true)));
             }
             let set = node.set(&exprs, fields);
             sets.push(self.planner(set)?);
@@ -206,8 +207,8 @@ impl Translator<'_> {
         let knowledge = |column: JoinColumn| match column {
             JoinColumn::Stream(i) => stream.known.get(i).cloned().unwrap_or_default(),
             JoinColumn::Table(i) => {
-                let text = table.known.get(i).map(|k| k.text.clone()).unwrap_or_default();
-                Known { text, ..Known::default() }
+                let known = table.known.get(i).cloned().unwrap_or_default();
+                Known { text: known.text, label: known.label, ..Known::default() }
             }
         };
         let pair_fields: Vec<Qualified> = pair_columns.iter().map(|&(_, i)| field(&join.schema, i)).collect();
@@ -221,6 +222,7 @@ impl Translator<'_> {
             lines: Vec::new(),
             state_lines: 0,
             state: Vec::new(),
+            windows: 0,
         };
         let mut line = join_line(outer, &name, &stream, &table, &keys, &table_keys);
         let mut residual = None;
@@ -274,7 +276,7 @@ fn join_line(outer: bool, name: &str, stream: &Node, table: &Node, keys: &ExprSe
             .zip(set.schema.fields())
             .map(|(output, f)| match output {
                 Output::Column(i) => node.known.get(*i).map(|k| k.text.clone()).unwrap_or_default(),
-                Output::Expr(_) => f.name().clone(),
+                Output::Expr(_) => format!("cast {}", render::data_type(f.data_type())),
             })
             .collect();
         texts.join(", ")

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_expr::LogicalPlan;
+use datafusion_sql::sqlparser::ast::Spanned;
 use millstream_core::rows::MetaColumns;
 use millstream_core::{Error, Meta, Result, Rows, Step};
 
@@ -80,7 +81,7 @@ pub fn plan_query(sql: &str, catalog: &Catalog, options: &QueryOptions) -> Resul
     let planner = Planner::new(relations.chain(tables).collect());
     if !problems.is_empty() {
         // Types are checked all the same, for what can be planned on its own.
-        let more = if output.known { Blame::new(&planner, &lines).types(&query) } else { Vec::new() };
+        let more = if output.known { Blame::new(&planner, &lines).knowing(&problems).types(&query) } else { Vec::new() };
         return Err(blame::merged(problems, more));
     }
     if !output.stream {
@@ -93,8 +94,15 @@ pub fn plan_query(sql: &str, catalog: &Catalog, options: &QueryOptions) -> Resul
         Translator { catalog, options: *options, lines: &lines, problems: Vec::new(), tables: Vec::new() };
     let required: Required = (0..plan.schema().fields().len()).collect();
     match translator.node(&plan, &required) {
-        Ok(node) => finish(node, &plan, translator.tables),
-        Err(_) => Err(blame::merged(Vec::new(), translator.problems)),
+        Ok(node) => finish(node, &plan, translator.tables).map_err(|problem| {
+            vec![problem.at(query.body.as_select().and_then(|s| s.projection.last()).and_then(|i| lines.range(i.span())))]
+        }),
+        Err(_) => {
+            let problems = translator.problems;
+            let vague = problems.iter().any(|p| p.code == codes::PLANNER);
+            let found = if vague { Blame::new(&planner, &lines).types(&query) } else { Vec::new() };
+            Err(blame::merged(Vec::new(), if found.is_empty() { problems } else { found }))
+        }
     }
 }
 
@@ -106,17 +114,15 @@ fn plain_type(kind: &DataType) -> DataType {
     }
 }
 
-fn finish(mut node: Node, plan: &LogicalPlan, tables: Vec<String>) -> Result<QueryPlan, Vec<SqlProblem>> {
+fn finish(mut node: Node, plan: &LogicalPlan, tables: Vec<String>) -> Result<QueryPlan, SqlProblem> {
     let Start::Stream(input) = node.start.clone() else {
-        return Err(vec![SqlProblem::new(codes::NO_STREAM, "the query reads tables only, and rows come from a stream")]);
+        return Err(SqlProblem::new(codes::NO_STREAM, "the query reads tables only, and rows come from a stream"));
     };
     let mut fields: Vec<Field> = Vec::new();
     for (field, named) in node.schema.fields().iter().zip(plan.schema().fields()) {
         if field.data_type() == &DataType::Null {
-            return Err(vec![
-                SqlProblem::new(codes::TYPE, format!("column `{}` is always NULL and has no type", named.name()))
-                    .help("give it one: CAST(NULL AS DOUBLE)"),
-            ]);
+            let message = format!("column `{}` is always NULL and has no type", named.name());
+            return Err(SqlProblem::new(codes::TYPE, message).help("give it one: CAST(NULL AS DOUBLE)"));
         }
         fields.push(Field::new(named.name(), plain_type(field.data_type()), field.is_nullable()));
     }
@@ -127,7 +133,8 @@ fn finish(mut node: Node, plan: &LogicalPlan, tables: Vec<String>) -> Result<Que
         _ => true,
     };
     if renamed {
-        node.ops.push(Op::Project(ExprSet { outputs: exprs, schema: schema.clone() }));
+        let words = node.known.iter().map(|k| k.label.clone()).collect();
+        node.ops.push(Op::Project(ExprSet { outputs: exprs, schema: schema.clone(), words }));
     }
     Ok(QueryPlan {
         input,

@@ -4,10 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, TableReference};
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::{Column, DFSchema, DFSchemaRef, DataFusionError, TableReference};
 use datafusion_expr::Expr;
 
-use super::compile::compile;
+use super::compile::{compile, unalias};
 use super::op::Op;
 use super::render;
 use super::StateInfo;
@@ -27,6 +28,8 @@ pub(crate) struct Known {
     pub(crate) table_key: Option<usize>,
     /// What it is made of; see [`render`].
     pub(crate) text: String,
+    /// What `explain` calls it.
+    pub(crate) label: String,
 }
 
 /// What a chain of operators starts from.
@@ -53,6 +56,8 @@ pub(crate) struct Node {
     pub(crate) state_lines: usize,
     /// What each window operator keeps.
     pub(crate) state: Vec<StateInfo>,
+    /// How many window functions there are so far.
+    pub(crate) windows: usize,
 }
 
 pub(crate) type Qualified = (Option<TableReference>, Arc<Field>);
@@ -92,29 +97,47 @@ impl Node {
     pub(crate) fn knowledge(&self, expr: &Expr, output: &Output) -> Known {
         match output {
             Output::Column(i) => self.known.get(*i).cloned().unwrap_or_default(),
-            Output::Expr(_) => Known { text: self.text(expr), ..Known::default() },
+            Output::Expr(_) => Known { text: self.text(expr), label: self.words(expr), ..Known::default() },
         }
+    }
+
+    /// An expression for people.
+    pub(crate) fn words(&self, expr: &Expr) -> String {
+        let labelled = expr.clone().transform(|e| {
+            let label = match &e {
+                Expr::Column(c) => self.schema.index_of_column(c).ok().and_then(|i| self.known.get(i)),
+                _ => None,
+            };
+            Ok(match label {
+                Some(known) => Transformed::yes(Expr::Column(Column::new_unqualified(known.label.clone()))),
+                None => Transformed::no(e),
+            })
+        });
+        labelled.map_or_else(|_| expr.to_string(), |e| unalias(&e.data).human_display().to_string())
     }
 
     /// Compiles expressions over the output; fields are named and typed by `fields`.
     pub(crate) fn set(&self, exprs: &[&Expr], fields: Vec<Arc<Field>>) -> Result<ExprSet, DataFusionError> {
         let outputs = exprs.iter().map(|e| compile(e, &self.schema)).collect::<Result<Vec<_>, _>>()?;
-        Ok(ExprSet { outputs, schema: Arc::new(Schema::new(fields)) })
+        let words = exprs.iter().map(|e| self.words(e)).collect();
+        Ok(ExprSet { outputs, schema: Arc::new(Schema::new(fields)), words })
     }
 
-    /// Appends a projection, unless it would change nothing but names.
-    pub(crate) fn push_project(&mut self, set: ExprSet) {
-        let width = self.schema.fields().len();
-        if !set.is_identity(width) {
+    /// Appends a projection, unless it would change nothing but names; says whether it did.
+    pub(crate) fn push_project(&mut self, set: ExprSet) -> bool {
+        let changes = !set.is_identity(self.schema.fields().len());
+        if changes {
             self.ops.push(Op::Project(set));
         }
+        changes
     }
 
     /// The same node with only these columns, in this order.
     pub(crate) fn narrowed(mut self, columns: &[usize]) -> Result<Self, DataFusionError> {
         let fields: Vec<Qualified> = columns.iter().map(|&i| field(&self.schema, i)).collect();
         let schema = df_schema(fields)?;
-        let set = ExprSet { outputs: columns.iter().map(|&i| Output::Column(i)).collect(), schema: arrow(&schema) };
+        let mut set = ExprSet::new(columns.iter().map(|&i| Output::Column(i)).collect(), arrow(&schema));
+        set.words = columns.iter().filter_map(|&i| self.known.get(i)).map(|k| k.label.clone()).collect();
         self.push_project(set);
         self.known = columns.iter().filter_map(|&i| self.known.get(i).cloned()).collect();
         self.schema = schema;

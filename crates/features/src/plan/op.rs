@@ -77,4 +77,6 @@ pub(crate) struct WindowPlan {
     pub(crate) input: Vec<usize>,
     /// The columns of the rows that come.
     pub(crate) before: SchemaRef,
+    /// `explain` calls the functions w1, w2, … from this number on.
+    pub(crate) first_label: usize,
 }

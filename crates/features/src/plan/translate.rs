@@ -113,11 +113,12 @@ impl Translator<'_> {
                 key: relation.is_some_and(|r| r.partitioned_by == PartitionedBy::Key(i)),
                 table_key: table.and_then(|t| t.key.iter().position(|&k| k == i)),
                 text: format!("{prefix}.{:?} {}", f.name(), type_name(f.data_type())),
+                label: if relation.is_some() { f.name().clone() } else { format!("{name}.{}", f.name()) },
             })
             .collect();
         let schema = self.planner(df_schema(all))?;
         let (ops, lines, state) = (Vec::new(), Vec::new(), Vec::new());
-        let node = Node { start, ops, schema, known, filtered: false, lines, state_lines: 0, state };
+        let node = Node { start, ops, schema, known, filtered: false, lines, state_lines: 0, state, windows: 0 };
         let columns: Vec<usize> = required.iter().copied().collect();
         let narrowed = node.narrowed(&columns);
         self.planner(narrowed)
@@ -149,7 +150,11 @@ impl Translator<'_> {
         }
         let schema = self.planner(df_schema(fields))?;
         set.schema = arrow(&schema);
-        node.push_project(set);
+        if node.push_project(set) {
+            for (known, named) in known.iter_mut().zip(schema.fields()) {
+                known.label.clone_from(named.name());
+            }
+        }
         node.schema = schema;
         node.known = known;
         Ok(node)
@@ -184,7 +189,7 @@ impl Translator<'_> {
         }
         let span = self.span_of([expr]);
         self.stop(
-            SqlProblem::new(codes::NOT_BOOLEAN, format!("the condition is a {}, not a boolean", type_name(&kind)))
+            SqlProblem::new(codes::NOT_BOOLEAN, format!("the condition is {}, not a boolean", type_name(&kind)))
                 .help("compare it with something")
                 .at(span),
         )
@@ -199,6 +204,6 @@ pub(crate) fn condition(node: &Node, expr: &Expr) -> Result<crate::exec::eval::E
         cast = datafusion_expr::cast(boolean.clone(), DataType::Boolean);
         boolean = &cast;
     }
-    let name = boolean.to_string();
+    let name = node.words(boolean);
     node.set(&[boolean], vec![Arc::new(Field::new(name, DataType::Boolean, true))])
 }

@@ -152,7 +152,7 @@ impl Translator<'_> {
             return self.stop(SqlProblem::new(codes::WINDOW_ARGUMENT, error.to_string()).help_opt(help).at(span));
         }
         let mut known: Vec<Known> = input.iter().filter_map(|&i| node.known.get(i).cloned()).collect();
-        node.state.extend(state_info(&spec, &arguments.texts, &exprs));
+        node.state.extend(state_info(&spec));
         if spec.emit == Emit::OnWatermark {
             let buffered: Vec<&str> = known.iter().map(|k| k.text.as_str()).collect();
             node.lines.push(format!("buffer {}", buffered.join(", ")));
@@ -160,7 +160,8 @@ impl Translator<'_> {
         node.lines.push(format!("windows {:?} {:?}", spec.emit, spec.late));
         for (f, p) in spec.functions.iter().zip(planned) {
             let text = window_text(f, &arguments.texts);
-            known.push(Known { text: format!("({text})"), ..Known::default() });
+            node.windows += 1;
+            known.push(Known { text: format!("({text})"), label: format!("w{}", node.windows), ..Known::default() });
             node.lines.push(text);
             fields.push((field(plan.schema(), p.output).0, f.output.clone()));
         }
@@ -168,7 +169,8 @@ impl Translator<'_> {
         let before = arrow(&node.schema);
         node.schema = self.planner(df_schema(fields))?;
         node.known = known;
-        node.ops.push(Op::Window(Box::new(WindowPlan { spec, arguments: set, input, before })));
+        let first_label = node.windows - spec.functions.len() + 1;
+        node.ops.push(Op::Window(Box::new(WindowPlan { spec, arguments: set, input, before, first_label })));
         Ok(node)
     }
 
@@ -177,7 +179,7 @@ impl Translator<'_> {
         for expr in exprs {
             let kind = super::compile::type_of(expr, &node.schema);
             let kind = self.planner(kind)?;
-            fields.push(Arc::new(Field::new(expr.to_string(), kind, true)));
+            fields.push(Arc::new(Field::new(node.words(expr), kind, true)));
         }
         let set = node.set(exprs, fields);
         self.planner(set)

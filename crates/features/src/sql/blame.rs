@@ -4,15 +4,17 @@ use std::ops::{ControlFlow, Range};
 
 use arrow::datatypes::DataType;
 use datafusion_common::DataFusionError;
+use datafusion_expr::LogicalPlan;
 use datafusion_sql::sqlparser::ast::{
     Cte, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Join, JoinConstraint, JoinOperator, Query, Select,
-    SelectItem, SetExpr, Spanned, TableFactor, Value, ValueWithSpan, Visit, Visitor, With,
+    SelectItem, SetExpr, Spanned, TableFactor, Value, ValueWithSpan, Visit, Visitor, With, visit_expressions,
 };
 use datafusion_sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 
 use super::provider::Planner;
 use crate::codes;
 use crate::names::type_name;
+use crate::plan::compile::{compile, unalias};
 use crate::problem::{Lines, SqlProblem};
 
 /// A planner's or kernel's message without the words that only its authors need.
@@ -72,6 +74,8 @@ pub(crate) fn merged(mut first: Vec<SqlProblem>, second: Vec<SqlProblem>) -> Vec
 pub(crate) struct Blame<'a> {
     planner: &'a Planner,
     lines: &'a Lines<'a>,
+    /// Where problems are known already: expressions around them fail for that reason.
+    known: Vec<Range<usize>>,
 }
 
 fn literal_true() -> Expr {
@@ -80,7 +84,21 @@ fn literal_true() -> Expr {
 
 impl<'a> Blame<'a> {
     pub(crate) fn new(planner: &'a Planner, lines: &'a Lines<'a>) -> Self {
-        Self { planner, lines }
+        Self { planner, lines, known: Vec::new() }
+    }
+
+    pub(crate) fn knowing(mut self, problems: &[SqlProblem]) -> Self {
+        self.known = problems.iter().filter_map(|p| p.span.clone()).collect();
+        self
+    }
+
+    fn is_known(&self, expr: &Expr) -> bool {
+        let mut spans = Vec::new();
+        let _ = visit_expressions(expr, |e: &Expr| {
+            spans.extend(self.lines.range(e.span()));
+            ControlFlow::<()>::Continue(())
+        });
+        self.known.iter().any(|k| spans.iter().any(|s| s.start < k.end && k.start < s.end))
     }
 
     /// The problems behind an error: those of its expressions, or the error itself.
@@ -213,6 +231,7 @@ impl<'b, 'a> Probe<'b, 'a> {
             change(select);
         }
         let plan = self.blame.planner.plan(query)?;
+        compiles(&plan)?;
         Ok(plan.schema().fields().first().map_or(DataType::Null, |f| f.data_type().clone()))
     }
 
@@ -231,7 +250,7 @@ impl<'b, 'a> Probe<'b, 'a> {
     }
 
     fn not_boolean(&self, expr: &Expr, what: &str, kind: &DataType) -> SqlProblem {
-        SqlProblem::new(codes::NOT_BOOLEAN, format!("{what} is a {}, not a boolean", type_name(kind)))
+        SqlProblem::new(codes::NOT_BOOLEAN, format!("{what} is {}, not a boolean", type_name(kind)))
             .help("compare it with something, as in `amount > 100`")
             .at(self.blame.lines.range(expr.span()))
     }
@@ -300,6 +319,26 @@ impl<'b, 'a> Probe<'b, 'a> {
     }
 }
 
+/// Some errors show only when constants are folded and kernels are chosen.
+fn compiles(plan: &LogicalPlan) -> Result<(), DataFusionError> {
+    let LogicalPlan::Projection(projection) = plan else { return Ok(()) };
+    for expr in &projection.expr {
+        compile(expr, projection.input.schema())?;
+    }
+    let mut below = projection.input.as_ref();
+    while let LogicalPlan::Window(window) = below {
+        for expr in window.window_expr.iter().map(unalias) {
+            let datafusion_expr::Expr::WindowFunction(function) = expr else { continue };
+            let params = &function.params;
+            for expr in params.args.iter().chain(&params.partition_by).chain(params.filter.as_deref()) {
+                compile(expr, window.input.schema())?;
+            }
+        }
+        below = &window.input;
+    }
+    Ok(())
+}
+
 fn arguments(f: &datafusion_sql::sqlparser::ast::Function) -> Vec<&Expr> {
     let FunctionArguments::List(list) = &f.args else { return Vec::new() };
     list.args
@@ -341,7 +380,9 @@ impl Visitor for Search<'_, '_, '_> {
         let mut failed = self.failed_below.pop().unwrap_or(false);
         if !failed && self.queries == 0 {
             if let Err(error) = self.probe.kind(expr) {
-                self.problems.push(self.probe.describe(expr, &error));
+                if !self.probe.blame.is_known(expr) {
+                    self.problems.push(self.probe.describe(expr, &error));
+                }
                 failed = true;
             }
         }

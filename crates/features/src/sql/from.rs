@@ -74,7 +74,7 @@ impl Preparer<'_> {
             _ => (Some("this kind of join"), "use LEFT JOIN or JOIN on the table's key"),
         };
         if let Some(kind) = kind {
-            let message = format!("{kind} is not possible on a stream");
+            let message = format!("{kind} is not possible here");
             self.report(SqlProblem::new(codes::JOIN_KIND, message).help(help).at(span.clone()));
         }
         let constraint = match &mut join.join_operator {

@@ -7,7 +7,7 @@ use datafusion_expr::{AggregateUDF, ScalarUDF, Volatility, WindowUDF};
 
 /// Functions that our window operator computes.
 const WINDOWED: &[&str] = &[
-    "count", "sum", "avg", "min", "max", "var_samp", "var_pop", "stddev", "stddev_pop", "covar_samp", "covar_pop", "corr",
+    "count", "sum", "avg", "min", "max", "var", "var_pop", "stddev", "stddev_pop", "covar_samp", "covar_pop", "corr",
     "regr_slope", "first_value", "last_value", "nth_value", "lag", "row_number", "approx_distinct",
     "approx_percentile_cont",
 ];
@@ -93,7 +93,7 @@ impl Functions {
             .filter(|(_, f)| f.signature().volatility == Volatility::Immutable)
             .map(|(name, _)| name.as_str())
             .chain(WINDOWED.iter().copied())
-            .chain(["stddev_samp", "mean"])
+            .chain(["stddev_samp", "var_samp", "mean"])
     }
 
     /// What a lower-case name stands for.

@@ -58,6 +58,14 @@ impl<'a> Preparer<'a> {
         upper.rmatch_indices(word).find(whole).map(|(i, _)| i..i + word.len())
     }
 
+    /// A clause from its keyword on, given the bytes of what follows it.
+    fn clause(&self, word: &str, rest: Option<Range<usize>>) -> Option<Range<usize>> {
+        match (self.keyword(word), rest) {
+            (Some(keyword), Some(rest)) if keyword.end <= rest.start => Some(keyword.start..rest.end),
+            (keyword, rest) => keyword.or(rest),
+        }
+    }
+
     /// A whole query: gives its output columns.
     pub(crate) fn query(&mut self, query: &mut Query, top: bool) -> Output {
         let ctes_before = self.ctes.len();
@@ -121,11 +129,14 @@ impl<'a> Preparer<'a> {
                     "leave ORDER BY out: rows come in the order of the input; \
                      with `emit: on_watermark` a step with windows gives them in order of event time",
                 )
-                .at(self.lines.range(order_by.span()).or_else(|| self.keyword("ORDER BY")));
+                .at(self.clause("ORDER BY", self.lines.range(order_by.span())));
             self.report(problem);
         }
         let limit = match (&query.limit_clause, &query.fetch) {
-            (Some(limit), _) => Some(self.lines.range(limit.span()).or_else(|| self.keyword("LIMIT"))),
+            (Some(limit), _) => {
+                let word = if self.keyword("LIMIT").is_some() { "LIMIT" } else { "OFFSET" };
+                Some(self.clause(word, self.lines.range(limit.span())))
+            }
             (None, Some(_)) => Some(self.keyword("FETCH")),
             (None, None) => None,
         };
@@ -235,7 +246,7 @@ impl<'a> Preparer<'a> {
         let mut output = self.projection(select, &scope);
         output.stream = scope.rels.iter().any(|r| r.output.stream);
         output.known = scope.known();
-        if top && output.known {
+        if top && output.known && self.problems.is_empty() {
             self.refuse_duplicates(select, &scope, &output);
         }
         output

@@ -126,7 +126,7 @@ impl<'p, 'a> Walk<'p, 'a> {
                     codes::NOT_DETERMINISTIC,
                     format!("`{shown}` is random, so a replay would give another result"),
                 )
-                .help("derive the value from the row, for instance with md5 of its id")
+                .help("derive the value from columns of the row, for instance its id")
                 .at(span),
             ),
             Kind::Refused { reason, instead } => self.preparer.report(
