@@ -137,7 +137,8 @@ impl Seen {
             text += &format!("  {} dead letters", thousands(self.dead_letters));
         }
         if let Some(eta) = self.eta {
-            text += &format!("  ETA {}", duration(eta));
+            text +=
+                &format!("  ETA {}", if eta.as_secs() < 60 { format!("{} s", eta.as_secs()) } else { duration(eta) });
         }
         text
     }
@@ -218,7 +219,7 @@ mod tests {
         assert_eq!(seen.text(), "1,234 events  100/s  lag 7  2 dead letters");
         seen.fraction_ppm = Some(431_000);
         seen.eta = Some(Duration::from_secs(3));
-        assert_eq!(seen.text(), "43%  1,234 events  100/s  2 dead letters  ETA 3.00 s");
+        assert_eq!(seen.text(), "43%  1,234 events  100/s  2 dead letters  ETA 3 s");
         seen.phase = Phase::Recovering { folded: 5000 };
         assert_eq!(seen.text(), "rebuilding state: 5,000 events folded");
     }

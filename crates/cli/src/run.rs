@@ -13,7 +13,7 @@ use millstream_engine::{Live, Overrides, Phase, Plan, RunOptions, Summary};
 
 use crate::args::{LogFormat, RunArgs};
 use crate::background::Background;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, exit_for};
 use crate::http::discovery::Announcement;
 use crate::log::Log;
 use crate::progress::Progress;
@@ -25,6 +25,17 @@ const MAINTAIN_EVERY: Duration = Duration::from_secs(30);
 /// Runs a pipeline to the end of its input, or until it is stopped.
 pub fn run(args: &RunArgs) -> Outcome {
     logging::init(&args.log)?;
+    match load_and_run(args) {
+        // Whoever reads JSON reads all of it as JSON.
+        Err(Failure::Error(error)) if args.log.log_format == LogFormat::Json => {
+            tracing::error!(code = error.code().id, help = error.help_text(), "{error}");
+            Err(Failure::Said(exit_for(error.code())))
+        }
+        outcome => outcome,
+    }
+}
+
+fn load_and_run(args: &RunArgs) -> Outcome {
     let http = args.http.as_deref().map(http::parse_address).transpose()?;
     let overrides = Overrides {
         workers: args.workers.map(usize::from),
@@ -32,18 +43,10 @@ pub fn run(args: &RunArgs) -> Outcome {
         data_dir: args.data_dir.as_deref().map(absolute).transpose()?,
     };
     let plan = Arc::new(plan::plan(&args.file, overrides, args.log.log_format, args.log.quiet)?);
-    let address = http.unwrap_or(plan.http());
     let live = plan.live();
     let _watch = signals::watch(live.clone()).map_err(|cause| Failure::io("watching for signals", cause))?;
-    let outcome = run_plan(args, &plan, address, &live);
-    match outcome {
-        Ok(summary) => conclude(args, &plan, &summary),
-        Err(error) if args.log.log_format == LogFormat::Json => {
-            tracing::error!(code = error.code().id, help = error.help_text(), "{error}");
-            Err(Failure::Said(crate::failure::exit_for(error.code())))
-        }
-        Err(error) => Err(error.into()),
-    }
+    let summary = run_plan(args, &plan, http.unwrap_or(plan.http()), &live)?;
+    conclude(args, &plan, &summary)
 }
 
 /// A path of the command line starts from the current folder, not from that of the pipeline file.
