@@ -82,7 +82,7 @@ fn check_json(args: &CheckArgs, file: &Path, out: &mut Output) -> Outcome<Option
 
 /// Prints the plan.
 pub fn explain(args: &ExplainArgs) -> Outcome {
-    let plan = plan::plan(&args.file, overrides(args.data_dir.as_deref()), LogFormat::Text, false)?;
+    let plan = plan::plan(&args.file, false, overrides(args.data_dir.as_deref()), LogFormat::Text, false)?;
     let mut text = plan.explain();
     if !text.ends_with('\n') {
         text.push('\n');

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use millstream_config::Diagnostics;
 use millstream_engine::{LoadOptions, Loaded, Overrides, Plan, load};
@@ -16,9 +17,10 @@ pub fn read(path: &Path, connect: bool, overrides: Overrides) -> Outcome<Loaded>
     Ok(load(path, &LoadOptions { connect, env: &env, overrides })?)
 }
 
-/// Reads a pipeline file and gives the plan; problems go to standard error.
-pub fn plan(path: &Path, overrides: Overrides, format: LogFormat, quiet: bool) -> Outcome<Plan> {
-    let loaded = read(path, false, overrides)?;
+/// Reads a pipeline file and gives the plan; problems go to standard error. With `connect`, whatever the plan needs must
+/// be there.
+pub fn plan(path: &Path, connect: bool, overrides: Overrides, format: LogFormat, quiet: bool) -> Outcome<Arc<Plan>> {
+    let loaded = read(path, connect, overrides)?;
     let errors = loaded.diagnostics.has_errors();
     if errors || !quiet {
         say(&loaded.diagnostics, format)?;

@@ -42,7 +42,7 @@ fn load_and_run(args: &RunArgs) -> Outcome {
         batch_rows_max: args.batch_rows_max.map(|n| n as usize),
         data_dir: args.data_dir.as_deref().map(absolute).transpose()?,
     };
-    let plan = Arc::new(plan::plan(&args.file, overrides, args.log.log_format, args.log.quiet)?);
+    let plan = plan::plan(&args.file, true, overrides, args.log.log_format, args.log.quiet)?;
     let live = plan.live();
     let _watch = signals::watch(live.clone()).map_err(|cause| Failure::io("watching for signals", cause))?;
     let summary = run_plan(args, &plan, http.unwrap_or(plan.http()), &live)?;

@@ -48,7 +48,14 @@ impl RawBatch {
     }
 
     /// Appends a record. `timestamp_ms` may be [`NO_TIMESTAMP`]; a `None` value is a tombstone.
-    pub fn push(&mut self, offset: u64, timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[Header]) {
+    pub fn push(
+        &mut self,
+        offset: u64,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[Header],
+    ) {
         let key = self.put(key);
         let value = self.put(value);
         let first = self.headers.len() as u32;

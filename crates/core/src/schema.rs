@@ -36,8 +36,24 @@ decimal(p, s), timestamp_s, timestamp_ms, timestamp_us, timestamp_ns, timestamp 
 impl FieldType {
     /// The plain type names, for suggestions.
     pub const SIMPLE: &'static [&'static str] = &[
-        "string", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64",
-        "timestamp_s", "timestamp_ms", "timestamp_us", "timestamp_ns", "timestamp", "date",
+        "string",
+        "bool",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "float32",
+        "float64",
+        "timestamp_s",
+        "timestamp_ms",
+        "timestamp_us",
+        "timestamp_ns",
+        "timestamp",
+        "date",
     ];
 
     /// Reads a type as it is written in a pipeline file.
@@ -46,9 +62,8 @@ impl FieldType {
     /// The text is none of the known types; the error lists them.
     pub fn parse(text: &str) -> Result<Self> {
         let text = text.trim();
-        let unknown = || {
-            Error::new(UNKNOWN_TYPE, format!("`{text}` is not a column type")).help(format!("known types: {NAMES}"))
-        };
+        let unknown =
+            || Error::new(UNKNOWN_TYPE, format!("`{text}` is not a column type")).help(format!("known types: {NAMES}"));
         let simple = match text {
             "string" => Some(Self::String),
             "bool" => Some(Self::Bool),

@@ -8,8 +8,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::commit::Txn;
-use crate::error::Result;
 use crate::dead_letter::DeadLetter;
+use crate::error::Result;
 use crate::position::TaskId;
 use crate::record::Header;
 use crate::rows::Rows;

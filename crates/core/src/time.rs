@@ -3,8 +3,8 @@
 //! All event times are nanoseconds since 1970-01-01T00:00:00Z in an `i64` (years 1677 to 2262), whatever the
 //! unit of the column they come from.
 
-use crate::state::{StateReader, StateWriter};
 use crate::error::Result;
+use crate::state::{StateReader, StateWriter};
 
 /// Nanoseconds since the Unix epoch.
 pub type EventTime = i64;

@@ -51,7 +51,11 @@ impl Serving {
             if !copy.exists() {
                 return Err(Error::new(
                     ARTIFACT_MISSING,
-                    format!("{} has changed since the last run, and its earlier content `{}` is gone", file.name, copy.display()),
+                    format!(
+                        "{} has changed since the last run, and its earlier content `{}` is gone",
+                        file.name,
+                        copy.display()
+                    ),
                 )
                 .help("put the earlier file back, or start over with `--fresh`"));
             }
@@ -129,7 +133,8 @@ pub(crate) fn keep_copies(plan: &Plan) -> Result<()> {
             fs::rename(&temporary, &copy)
         };
         write().map_err(|e| {
-            Error::new(ARTIFACT_MISSING, format!("can't keep a copy of {} as `{}`", file.name, copy.display())).because(e)
+            Error::new(ARTIFACT_MISSING, format!("can't keep a copy of {} as `{}`", file.name, copy.display()))
+                .because(e)
         })?;
     }
     Ok(())

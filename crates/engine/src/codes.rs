@@ -12,20 +12,14 @@ pub const THREAD_FAILED: Code = Code::new("MS0803", "a thread of the run failed"
 pub const MODEL_INPUTS: Code = Code::new("MS0804", "a model's inputs don't match the step");
 /// A source or sink that can't keep the declared delivery.
 pub const DELIVERY: Code = Code::new("MS0805", "the delivery guarantee can't be kept");
-/// A setting that would have no effect where it stands.
-pub const NO_EFFECT: Code = Code::new("MS0806", "a setting has no effect");
 /// A statement about time that the pipeline needs and lacks.
 pub const EVENT_TIME: Code = Code::new("MS0807", "event time is missing or out of range");
-/// A pipeline feature that this version does not have.
-pub const NOT_YET: Code = Code::new("MS0808", "not in this version");
 /// A table or model that could not be read while planning.
 pub const NOT_CHECKED: Code = Code::new("MS0809", "a part of the pipeline could not be checked");
 /// Two columns of one name in a step or an output.
 pub const COLUMN_TWICE: Code = Code::new("MS0810", "a column name stands twice");
 /// A row that a source's check refuses.
 pub const CHECK_FAILED: Code = Code::new("MS0812", "an event failed a check");
-/// No output for dead letters: a bad event will stop the run.
-pub const WARN_NO_DEAD_LETTERS: Code = Code::new("MS0811", "a bad event will stop the run");
 /// The state of earlier runs can't be brought up to the changed pipeline.
 pub const STATE_LOST: Code = Code::new("MS0650", "the state of earlier runs can't be rebuilt");
 /// A snapshot that could not be written.
@@ -39,6 +33,18 @@ pub const ARTIFACT_MISSING: Code = Code::new("MS0654", "an earlier model or tabl
 
 /// Every code of this crate.
 pub const ALL: &[Code] = &[
-    FILE_UNREADABLE, NO_DEAD_LETTERS, THREAD_FAILED, MODEL_INPUTS, DELIVERY, NO_EFFECT, EVENT_TIME, NOT_YET, NOT_CHECKED,
-    COLUMN_TWICE, CHECK_FAILED, WARN_NO_DEAD_LETTERS, STATE_LOST, SNAPSHOT_WRITE, SNAPSHOT_READ, PARTITIONS_CHANGED, ARTIFACT_MISSING,
+    FILE_UNREADABLE,
+    NO_DEAD_LETTERS,
+    THREAD_FAILED,
+    MODEL_INPUTS,
+    DELIVERY,
+    EVENT_TIME,
+    NOT_CHECKED,
+    COLUMN_TWICE,
+    CHECK_FAILED,
+    STATE_LOST,
+    SNAPSHOT_WRITE,
+    SNAPSHOT_READ,
+    PARTITIONS_CHANGED,
+    ARTIFACT_MISSING,
 ];

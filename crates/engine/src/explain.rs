@@ -17,7 +17,12 @@ pub(crate) fn explain(plan: &Plan) -> String {
 fn write(plan: &Plan, out: &mut String) -> fmt::Result {
     let settings = &plan.settings;
     writeln!(out, "pipeline {}", plan.name)?;
-    writeln!(out, "  delivery {}, an epoch closes when the input is drained or after {}", settings.delivery, span(settings.epoch_max))?;
+    writeln!(
+        out,
+        "  delivery {}, an epoch closes when the input is drained or after {}",
+        settings.delivery,
+        span(settings.epoch_max)
+    )?;
     writeln!(
         out,
         "  {} worker{}, micro-batches of up to {} rows, snapshots every {} (keeping {}), a commit survives {}",

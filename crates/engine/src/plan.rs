@@ -12,10 +12,10 @@ use millstream_core::{Delivery, Model, Result, RowSchema};
 use millstream_features::{Projection, QueryPlan, TableFormat, Tables};
 
 use crate::changes::{self, StateReport};
+use crate::explain;
 use crate::live::Live;
 use crate::predict::PredictPlan;
 use crate::route::Condition;
-use crate::{artifacts, explain};
 
 /// Settings of a run that stand in the pipeline file or on the command line.
 #[derive(Clone, Debug)]

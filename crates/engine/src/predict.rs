@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, Float64Array, Int32Array, RecordBatch, StringArray, StringBuilder, UInt32Array,
-    new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, Float64Array, Int32Array, RecordBatch, StringArray,
+    StringBuilder, UInt32Array, new_null_array,
 };
 use arrow::compute::{filter, take};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
@@ -185,7 +185,8 @@ impl PredictStep {
                     masks.push(mask);
                 }
                 let first = |row| masks.iter().position(|m| is_true(m, row)).and_then(|i| rules.get(i));
-                let score: Float64Array = (0..rows.len()).map(|row| Some(first(row).map_or(*default, |r| r.1))).collect();
+                let score: Float64Array =
+                    (0..rows.len()).map(|row| Some(first(row).map_or(*default, |r| r.1))).collect();
                 Ok((rows, Arc::new(score)))
             }
         }
@@ -197,7 +198,12 @@ impl PredictStep {
     }
 
     /// Scores the rows where `mask` is true; the others stay, with nulls.
-    fn score_some(&self, rows: Rows, mask: BooleanArray, rejected: &mut Vec<DeadLetter>) -> Result<(Rows, ArrayRef, BooleanArray)> {
+    fn score_some(
+        &self,
+        rows: Rows,
+        mask: BooleanArray,
+        rejected: &mut Vec<DeadLetter>,
+    ) -> Result<(Rows, ArrayRef, BooleanArray)> {
         let wanted = rows.filter(&mask).map_err(broken)?;
         let asked: Vec<u64> = (0..wanted.len()).map(|i| wanted.meta.offset(i)).collect();
         let (scored, scores) = self.score(wanted, rejected)?;

@@ -67,7 +67,8 @@ pub fn decide(seen: &Seen<'_>) -> Start {
         return Start::Stateless { at: to };
     }
     // A snapshot ahead of the commit holds epochs that never were; one of other steps holds other state.
-    let usable = |h: &Header| h.position.offset <= to.offset && h.epoch <= commit.epoch && h.journal_len <= commit.journal_len;
+    let usable =
+        |h: &Header| h.position.offset <= to.offset && h.epoch <= commit.epoch && h.journal_len <= commit.journal_len;
     if let Some(snapshot) = seen.snapshots.iter().position(|h| usable(h) && includes(&h.steps, seen.steps)) {
         return Start::Restore { snapshot, to, lost: Vec::new() };
     }
@@ -127,8 +128,24 @@ mod tests {
             ("never committed", None, vec![header(10, a1)], a1, true, false, Start::Fresh),
             ("no state", Some(&commit), vec![], &[], false, false, Start::Stateless { at: at(50) }),
             ("newest", Some(&commit), vec![header(50, a1), header(10, a1)], a1, true, false, restore(0)),
-            ("one ahead of the commit", Some(&commit), vec![header(60, a1), header(10, a1)], a1, true, false, restore(1)),
-            ("changed", Some(&commit), vec![header(50, a1)], a2, true, false, Start::Refold { from: at(2), to: at(50) }),
+            (
+                "one ahead of the commit",
+                Some(&commit),
+                vec![header(60, a1), header(10, a1)],
+                a1,
+                true,
+                false,
+                restore(1),
+            ),
+            (
+                "changed",
+                Some(&commit),
+                vec![header(50, a1)],
+                a2,
+                true,
+                false,
+                Start::Refold { from: at(2), to: at(50) },
+            ),
             ("a step was removed", Some(&commit), vec![header(50, both)], a1, true, false, restore(0)),
             ("none, refold", Some(&commit), vec![], a1, true, false, Start::Refold { from: at(2), to: at(50) }),
             ("none, too late", Some(&commit), vec![], a1, false, false, Start::Refuse { lost: vec!["a".into()] }),

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::Instant;
 
@@ -109,7 +109,7 @@ fn drive(
     let keep = plan.settings.snapshots_keep;
     let stateful = !committer.steps.is_empty();
     thread::scope(|scope| {
-        scope.spawn(|| write_snapshots(&snapshots_out, snapshots, keep));
+        scope.spawn(move || write_snapshots(&snapshots_out, snapshots, keep));
         let committing = scope.spawn(move || {
             let result = committer.run(&epochs, &snapshots_in);
             result.map(|()| committer)
@@ -117,7 +117,8 @@ fn drive(
         let workers: Vec<_> = share_out(tasks, plan.settings.workers)
             .into_iter()
             .map(|tasks| {
-                let worker = Worker { plan: plan.clone(), live: live.clone(), epochs: epochs_in.clone(), tasks, stateful };
+                let worker =
+                    Worker { plan: plan.clone(), live: live.clone(), epochs: epochs_in.clone(), tasks, stateful };
                 scope.spawn(move || {
                     // One worker's failure ends the run: the others drain and commit what they have.
                     let result = worker.run();
@@ -143,7 +144,8 @@ fn drive(
 }
 
 fn died(who: &str) -> Error {
-    Error::new(THREAD_FAILED, format!("{who} panicked")).help("this is a bug in Millstream; nothing uncommitted was written")
+    Error::new(THREAD_FAILED, format!("{who} panicked"))
+        .help("this is a bug in Millstream; nothing uncommitted was written")
 }
 
 fn write_snapshots(snapshots: &Receiver<Snapshot>, dir: &SnapshotDir, keep: usize) {
@@ -285,9 +287,14 @@ impl Starter<'_> {
             Start::Refuse { lost } => {
                 return Err(Error::new(
                     STATE_LOST,
-                    format!("the state of {} can't be rebuilt: the input no longer reaches back to its start", quoted(&lost)),
+                    format!(
+                        "the state of {} can't be rebuilt: the input no longer reaches back to its start",
+                        quoted(&lost)
+                    ),
                 )
-                .help("run with `--allow-state-loss` to go on with these steps empty, or with `--fresh` to start over"));
+                .help(
+                    "run with `--allow-state-loss` to go on with these steps empty, or with `--fresh` to start over",
+                ));
             }
         };
         let journal = self.store.load_journal(&plan.name, id, done)?;

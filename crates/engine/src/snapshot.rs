@@ -158,7 +158,8 @@ impl SnapshotDir {
     /// Removes snapshots ahead of the committed offset: they hold the state of epochs that never were.
     pub fn remove_ahead(&self, task: TaskId, committed: u64) {
         for path in self.list(task) {
-            let offset = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.split('-').next()?.parse::<u64>().ok());
+            let offset =
+                path.file_name().and_then(|n| n.to_str()).and_then(|n| n.split('-').next()?.parse::<u64>().ok());
             if offset.is_some_and(|o| o > committed) {
                 let _ = fs::remove_file(path);
             }

@@ -14,8 +14,8 @@ use millstream_core::error::Result;
 use millstream_core::rows::MetaColumns;
 use millstream_core::time::NO_EVENT_TIME;
 use millstream_core::{
-    Chunk, DeadLetter, Encoder, Error, EventTime, Meta, Progress, RawBatch, RecordRef, Rejection, Rows,
-    StateReader, StateSize, StateWriter, Step, StepOutput, TaskId, Watermark,
+    Chunk, DeadLetter, Encoder, Error, EventTime, Meta, Progress, RawBatch, RecordRef, Rejection, Rows, StateReader,
+    StateSize, StateWriter, Step, StepOutput, TaskId, Watermark,
 };
 
 use crate::artifacts::Serving;
@@ -225,7 +225,11 @@ impl Task {
             NO_DEAD_LETTERS,
             format!(
                 "event {} of partition {} of `{}` was refused at `{}`: {} [{}]",
-                letter.record.offset(), self.id, self.plan.source.name, letter.step, letter.rejection.message,
+                letter.record.offset(),
+                self.id,
+                self.plan.source.name,
+                letter.step,
+                letter.rejection.message,
                 letter.rejection.code,
             ),
         )
@@ -371,7 +375,8 @@ fn read_event_times(
     };
     // The same 64-bit counts, read without their unit.
     let counts = array.to_data();
-    let counts = arrow::array::make_array(counts.into_builder().data_type(arrow::datatypes::DataType::Int64).build().ok()?);
+    let counts =
+        arrow::array::make_array(counts.into_builder().data_type(arrow::datatypes::DataType::Int64).build().ok()?);
     let counts = counts.as_primitive::<Int64Type>();
     let mut bad = false;
     for (row, time) in times.iter_mut().enumerate() {
@@ -408,4 +413,3 @@ fn keep(mask: &BooleanArray, columns: &mut RecordBatch, kept: &mut Vec<u32>, tim
     });
     Ok(())
 }
-

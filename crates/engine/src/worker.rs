@@ -84,7 +84,8 @@ impl Worker {
             let stopping = self.live.stopping();
             let mut worked = false;
             for owned in tasks.iter_mut().filter(|t| !t.ended) {
-                worked |= if stopping { self.close(owned, true).map(|()| true)? } else { self.turn(owned, &mut clock)? };
+                worked |=
+                    if stopping { self.close(owned, true).map(|()| true)? } else { self.turn(owned, &mut clock)? };
             }
             if worked {
                 nap = Duration::ZERO;
@@ -147,7 +148,8 @@ impl Worker {
             && since.elapsed() < settings.linger
             && !self.live.stopping()
         {
-            let limit = PollLimit { records: settings.batch_rows_max - raw.len(), bytes: POLL_BYTES_MAX - raw.bytes_len() };
+            let limit =
+                PollLimit { records: settings.batch_rows_max - raw.len(), bytes: POLL_BYTES_MAX - raw.bytes_len() };
             match owned.source.poll(limit, raw)? {
                 Polled::Records => {}
                 Polled::CaughtUp => std::thread::sleep(NAP_MAX.min(settings.linger)),
@@ -198,9 +200,7 @@ impl Worker {
             owned.dirty = false;
             owned.last_snapshot = Instant::now();
         }
-        self.epochs
-            .send(epoch)
-            .map_err(|_| Error::new(THREAD_FAILED, "the committer ended before the worker did"))
+        self.epochs.send(epoch).map_err(|_| Error::new(THREAD_FAILED, "the committer ended before the worker did"))
     }
 
     fn show_progress(&self, owned: &mut OwnedTask) {

@@ -16,10 +16,12 @@ use millstream_config::pipeline::{self, Durability, ModelKind, Pipeline};
 use millstream_config::{Diagnostic, Diagnostics, Span, Text};
 use millstream_connectors::{Env, SourceSpec, registry};
 use millstream_core::{Delivery, Error, Model, Result};
-use millstream_features::{Catalog, PartitionedBy, Relation, SqlProblem, Table, TableFormat, TableSchema, plan_predicate};
+use millstream_features::{
+    Catalog, PartitionedBy, Relation, SqlProblem, Table, TableFormat, TableSchema, plan_predicate,
+};
 use millstream_models::ModelFormat;
 
-use crate::codes::{DELIVERY, EVENT_TIME, FILE_UNREADABLE, NOT_CHECKED, WARN_NO_DEAD_LETTERS};
+use crate::codes::{DELIVERY, FILE_UNREADABLE, NOT_CHECKED};
 use crate::plan::{Plan, PlannedModel, PlannedSource, Settings, TableFile};
 use crate::route::Condition;
 
@@ -129,11 +131,6 @@ impl<'a> Loader<'a> {
         let steps = self.steps();
         let outputs = self.outputs(source.as_ref());
         let dead_letters = self.dead_letters(source.as_ref());
-        if pipeline.dead_letters.is_none() {
-            let message = "there is no `dead_letters` output: the run stops at the first event that can't be used";
-            let help = "add `dead_letters: { type: file, path: dead_letters.ndjson }` to keep such events and go on";
-            self.cx.push(Diagnostic::warning(WARN_NO_DEAD_LETTERS, pipeline.name.span, message).help(help));
-        }
         let plannable = !self.incomplete && !self.cx.diagnostics().has_errors();
         let (source, steps, outputs) = (source?, steps?, outputs?);
         if !plannable {
@@ -209,7 +206,9 @@ impl<'a> Loader<'a> {
             return;
         }
         let message = format!("{what} can give {given} at the most, but the pipeline's delivery is {}", declared.value);
-        let help = format!("declare `delivery: {given}`, or use a connector that can do more (`file` and `log` are exactly_once)");
+        let help = format!(
+            "declare `delivery: {given}`, or use a connector that can do more (`file` and `log` are exactly_once)"
+        );
         self.cx.push(Diagnostic::error(DELIVERY, span, message).help(help));
     }
 
@@ -219,11 +218,6 @@ impl<'a> Loader<'a> {
             DataType::Timestamp(unit, _) => Some((c.value, *unit)),
             _ => None,
         });
-        if event_time.is_none() && (!source.lateness.is_zero() || source.idle_after.is_some()) {
-            let message = "`lateness` and `idle_after` have no effect without `event_time`";
-            let help = "name a timestamp column: `event_time: <column>`";
-            self.cx.push(Diagnostic::error(EVENT_TIME, source.name.span, message).help(help));
-        }
         let checks: Vec<_> = source
             .checks
             .iter()

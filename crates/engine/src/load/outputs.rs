@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
+use millstream_config::codes::NO_EFFECT;
 use millstream_config::pipeline::{self, ConnectorSpec};
 use millstream_config::{Diagnostic, suggest};
 use millstream_connectors::codec::OutputFormat;
@@ -10,7 +11,7 @@ use millstream_connectors::{EncodeContext, SinkSpec, registry};
 use millstream_features::{Projection, plan_projection};
 
 use super::{Loader, Node};
-use crate::codes::{COLUMN_TWICE, NO_EFFECT};
+use crate::codes::COLUMN_TWICE;
 use crate::plan::{DEAD_LETTERS, PlannedOutput, PlannedSource};
 
 impl Loader<'_> {
@@ -35,14 +36,19 @@ impl Loader<'_> {
         let (spec, filter, select, source) = (spec?, filter?, select?, source?);
         let schema = select.as_ref().map_or_else(|| node.schema.clone(), |s: &Projection| s.schema().clone());
         let include_event = output.include.as_ref().is_some_and(|i| i.value == pipeline::Include::Event);
-        if let Some(include) = output.include.as_ref().filter(|_| include_event && spec.format() != OutputFormat::Json) {
+        if let Some(include) = output.include.as_ref().filter(|_| include_event && spec.format() != OutputFormat::Json)
+        {
             let message = "`include: event` works with JSON only: the events' own fields have no columns";
-            self.cx.push(Diagnostic::error(NO_EFFECT, include.span, message).help("use `format: json`, or select the columns"));
+            self.cx.push(
+                Diagnostic::error(NO_EFFECT, include.span, message).help("use `format: json`, or select the columns"),
+            );
         }
         let key_column = self.key_column(spec.as_ref(), &schema, output)?;
         if let Some(twice) = column_twice(&schema) {
             let message = format!("output `{}` would have two columns called `{twice}`", output.name.value);
-            self.cx.push(Diagnostic::error(COLUMN_TWICE, output.name.span, message).help("give one another name with `select:`"));
+            self.cx.push(
+                Diagnostic::error(COLUMN_TWICE, output.name.span, message).help("give one another name with `select:`"),
+            );
         }
         let context = self.context(spec.as_ref(), source, schema, include_event, key_column, false);
         if let Err(error) = spec.encoder(&context) {
@@ -87,7 +93,12 @@ impl Loader<'_> {
     }
 
     /// The column of the records' key; the outer `None` is a key that does not exist.
-    fn key_column(&mut self, spec: &dyn SinkSpec, schema: &SchemaRef, output: &pipeline::Output) -> Option<Option<usize>> {
+    fn key_column(
+        &mut self,
+        spec: &dyn SinkSpec,
+        schema: &SchemaRef,
+        output: &pipeline::Output,
+    ) -> Option<Option<usize>> {
         let Some(key) = spec.key() else { return Some(None) };
         if let Ok(column) = schema.index_of(key) {
             return Some(Some(column));

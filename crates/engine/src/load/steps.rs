@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema};
+use millstream_config::codes::NO_EFFECT;
 use millstream_config::pipeline::{self, ModelKind, StepKind as Spec};
 use millstream_config::{Diagnostic, Spanned, Text, suggest};
 use millstream_core::{Model, OutputKind};
@@ -10,7 +11,7 @@ use millstream_features::{Emit, LatePolicy, PartitionedBy, Projection, QueryOpti
 use sha2::{Digest as _, Sha256};
 
 use super::{Loader, Node};
-use crate::codes::{COLUMN_TWICE, EVENT_TIME, MODEL_INPUTS, NO_EFFECT};
+use crate::codes::{COLUMN_TWICE, EVENT_TIME, MODEL_INPUTS};
 use crate::plan::{PlannedModel, PlannedStep, StepKind};
 use crate::predict::{self, PredictPlan, Scorer};
 
@@ -52,7 +53,8 @@ impl Loader<'_> {
         let catalog = self.catalog();
         // A query over something that could not be planned, or is not there, has been reported with that.
         let unplanned = self.nodes.iter().filter(|(_, node)| node.is_none()).map(|(name, _)| name.as_str());
-        let absent = self.pipeline.tables.iter().map(|t| t.name.value.as_str()).filter(|t| !self.tables.contains_key(*t));
+        let absent =
+            self.pipeline.tables.iter().map(|t| t.name.value.as_str()).filter(|t| !self.tables.contains_key(*t));
         if unplanned.chain(absent).any(|name| mentions(&sql.value, name)) {
             return None;
         }
@@ -85,11 +87,6 @@ impl Loader<'_> {
                 }
             }
         }
-        if let Some(late) = late.filter(|l| l.value == pipeline::Late::DeadLetter && !keeps_dead_letters) {
-            let message = "`late: dead_letter` needs a `dead_letters` output";
-            let help = "add `dead_letters: { type: file, path: dead_letters.ndjson }`, or drop late events (they are counted)";
-            self.cx.push(Diagnostic::error(NO_EFFECT, late.span, message).help(help));
-        }
         self.lateness_warning(&query, step);
         let (input, source) = self.node(query.input())?;
         let partitioned_by = match (source.partitioned_by, query.partition_key()) {
@@ -107,8 +104,14 @@ impl Loader<'_> {
     fn lateness_warning(&mut self, query: &millstream_features::QueryPlan, step: &pipeline::Step) {
         let Some(source) = self.pipeline.sources.first() else { return };
         if query.is_stateful() && source.event_time.is_some() && source.lateness.is_zero() {
-            let message = format!("step `{}` has windows, and `lateness` is 0: every event out of order is late", step.name.value);
-            let help = format!("say in `sources: {}:` how far out of order events may come, for example `lateness: 5s`", source.name.value);
+            let message = format!(
+                "step `{}` has windows, and `lateness` is 0: every event out of order is late",
+                step.name.value
+            );
+            let help = format!(
+                "say in `sources: {}:` how far out of order events may come, for example `lateness: 5s`",
+                source.name.value
+            );
             let diagnostic = Diagnostic::warning(EVENT_TIME, source.name.span, message).help(help);
             if !self.cx.diagnostics().items().contains(&diagnostic) {
                 self.cx.push(diagnostic);
@@ -134,7 +137,8 @@ impl Loader<'_> {
                 let path = self.env.resolve(&path.value);
                 let kind = self.output_kind(model.as_ref(), written)?;
                 let inputs = self.model_inputs(step, node, model.as_ref(), written)?;
-                let planned = PlannedModel { name: spec.name.value.clone(), version: spec.version.clone(), path, model };
+                let planned =
+                    PlannedModel { name: spec.name.value.clone(), version: spec.version.clone(), path, model };
                 (Scorer::Model { model: planned, inputs: Arc::new(inputs), output: written.output.value }, kind)
             }
             ModelKind::Rules { rules, default } => {
@@ -148,7 +152,10 @@ impl Loader<'_> {
                 digest.update(format!("{default:?}"));
                 let digest = digest.finalize().iter().map(|b| format!("{b:02x}")).collect();
                 let (name, version) = (spec.name.value.clone(), spec.version.clone());
-                (Scorer::Rules { name, version, digest, rules: Arc::new(planned), default: *default }, DataType::Float64)
+                (
+                    Scorer::Rules { name, version, digest, rules: Arc::new(planned), default: *default },
+                    DataType::Float64,
+                )
             }
         };
         match predict::schema(&node.schema, &written.column.value, kind) {
@@ -189,7 +196,8 @@ impl Loader<'_> {
                 OutputKind::Class => "class",
             };
             let message = format!("model `{}` ({}) has no output `{name}`", written.model.value, model.describe());
-            self.cx.push(Diagnostic::error(MODEL_INPUTS, written.output.span, message).help("use `output: prediction`"));
+            self.cx
+                .push(Diagnostic::error(MODEL_INPUTS, written.output.span, message).help("use `output: prediction`"));
             return None;
         }
         Some(model.output_type(kind))
@@ -204,15 +212,20 @@ impl Loader<'_> {
         written: &Predict<'_>,
     ) -> Option<Projection> {
         let signature = model.signature();
-        let names: Vec<String> =
-            signature.inputs.iter().enumerate().map(|(i, f)| f.name.clone().unwrap_or_else(|| format!("f{i}"))).collect();
+        let names: Vec<String> = signature
+            .inputs
+            .iter()
+            .enumerate()
+            .map(|(i, f)| f.name.clone().unwrap_or_else(|| format!("f{i}")))
+            .collect();
         let mut fine = true;
         for (feature, _) in written.inputs {
             if !names.contains(&feature.value) {
                 fine = false;
                 let message = format!("model `{}` has no feature `{}`", written.model.value, feature.value);
                 let near = suggest::nearest(&feature.value, names.iter().map(String::as_str));
-                let help = near.map_or_else(|| format!("its features: {}", names.join(", ")), |n| format!("did you mean `{n}`?"));
+                let help = near
+                    .map_or_else(|| format!("its features: {}", names.join(", ")), |n| format!("did you mean `{n}`?"));
                 self.cx.push(Diagnostic::error(MODEL_INPUTS, feature.span, message).help(help));
             }
         }
@@ -248,7 +261,10 @@ impl Loader<'_> {
                 None => {
                     fine = false;
                     let span = text.map_or(written.model.span, |t| t.span);
-                    let message = format!("feature `{name}` of model `{}` must be a number, and its column is {kind}", written.model.value);
+                    let message = format!(
+                        "feature `{name}` of model `{}` must be a number, and its column is {kind}",
+                        written.model.value
+                    );
                     let help = format!("give it a number: `inputs: {{ {name}: <SQL expression> }}`");
                     self.cx.push(Diagnostic::error(MODEL_INPUTS, span, message).help(help));
                 }
@@ -290,7 +306,11 @@ impl Loader<'_> {
             }
         }
         if help.is_empty() {
-            help = format!("the input has: {}; add the column there (`… AS {}`), or map it with `inputs:`", columns.join(", "), missing[0]);
+            help = format!(
+                "the input has: {}; add the column there (`… AS {}`), or map it with `inputs:`",
+                columns.join(", "),
+                missing[0]
+            );
         }
         self.cx.push(Diagnostic::error(MODEL_INPUTS, written.model.span, message).help(help));
     }
