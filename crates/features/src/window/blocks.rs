@@ -101,6 +101,13 @@ impl Blocks {
         }
     }
 
+    /// Whether so many blocks lie before a new first row, and not before the old one, that forgetting them pays.
+    #[inline]
+    pub fn is_worth_a_look(old: u64, new: u64) -> bool {
+        const ROWS: u64 = FAN * 16;
+        old / ROWS != new / ROWS
+    }
+
     /// Forgets summaries of blocks that lie before a position.
     pub fn drop_before(&mut self, position: u64) {
         let mut block = position;

@@ -125,6 +125,14 @@ impl KeyTable {
         found.map(|&(_, slot)| slot)
     }
 
+    /// The slot that a key most likely has, by its hash alone.
+    #[inline]
+    pub fn guess(&self, key: Option<&[u8]>) -> Option<u32> {
+        let Some(bytes) = key else { return self.null };
+        let hash = self.hash(bytes);
+        self.table.find(spread(hash), |&(known, _)| known == hash).map(|&(_, slot)| slot)
+    }
+
     /// Gives a key that has none a slot.
     pub fn insert(&mut self, key: Option<&[u8]>, slot: u32) {
         let Some(bytes) = key else {

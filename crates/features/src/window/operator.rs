@@ -99,10 +99,16 @@ impl WindowOperator {
             Emit::OnArrival => self.compute(rows, &arguments, out)?,
             Emit::OnWatermark => {
                 self.pending.push(rows, &arguments).map_err(arrow_error)?;
-                let last = progress.offsets.last().copied().unwrap_or(0);
-                let trigger = |time, own: u64| progress.trigger_past(time).unwrap_or(last).max(own);
+                // As `Progress::trigger_past`, for times that rise.
+                let (mut at, last) = (0, progress.offsets.last().copied().unwrap_or(0));
+                let mut trigger = |time, own: u64| {
+                    while progress.watermarks.get(at).is_some_and(|&watermark| watermark <= time) {
+                        at += 1;
+                    }
+                    progress.offsets.get(at).copied().unwrap_or(last).max(own)
+                };
                 while let Some(released) =
-                    self.pending.release(watermark, RELEASED_ROWS, trigger).map_err(arrow_error)?
+                    self.pending.release(watermark, RELEASED_ROWS, &mut trigger).map_err(arrow_error)?
                 {
                     let rows = Rows { columns: released.columns, meta: released.meta };
                     self.compute(rows, &released.arguments, out)?;

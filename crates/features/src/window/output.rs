@@ -101,12 +101,21 @@ impl Output {
     /// Appends a cell of a directly stored kind.
     #[inline]
     pub fn word(&mut self, word: u64) {
+        if let Collected::Words(words) = &mut self.values {
+            words.push(word);
+        } else {
+            self.word_into_other(word);
+        }
+        self.valid.append_non_null();
+    }
+
+    #[cold]
+    fn word_into_other(&mut self, word: u64) {
         match &mut self.values {
             Collected::Words(words) => words.push(word),
             Collected::Wide(values) => values.push(i128::from(word as i64)),
             Collected::Bytes { ends, data } => ends.push(data.len() as i32),
         }
-        self.valid.append_non_null();
     }
 
     /// Appends a double.

@@ -297,8 +297,10 @@ impl Partition {
             plan.release_row(self.ring.row(position, stride), interner);
         }
         self.ring.drop_before(keep, stride);
-        for blocks in &mut self.blocks {
-            blocks.drop_before(keep);
+        if Blocks::is_worth_a_look(base, keep) {
+            for blocks in &mut self.blocks {
+                blocks.drop_before(keep);
+            }
         }
         keep - base
     }

@@ -187,7 +187,7 @@ impl Store {
     /// Fetches the state of the keys of rows to come: first what is found in the slot, then what that points to.
     #[inline]
     fn prefetch(&self, row: usize) {
-        const AHEAD: usize = 4;
+        const AHEAD: usize = 8;
         let key = |ahead: usize| self.slots.get(*self.chosen.get(row + ahead)? as usize);
         if let Some(key) = key(3 * AHEAD) {
             prefetch(Some(&key.ring));
@@ -205,17 +205,28 @@ impl Store {
     fn find_keys(&mut self, columns: &[Option<Column>], rows: usize) {
         let read = |&argument: &usize| columns.get(argument)?.as_ref().map(|column| (column, column.kind));
         let mut keys = KeyReader::new(self.plan.partition_by.iter().filter_map(read).collect());
+        // First guess all, then look whether the guesses are right: so the slots can be fetched ahead.
+        const AHEAD: usize = 8;
         self.chosen.clear();
-        self.chosen.reserve(rows);
+        self.chosen.extend((0..rows).map(|row| self.table.guess(keys.read(row)).unwrap_or(u32::MAX)));
         for row in 0..rows {
+            let key_of = |row: usize| self.slots.get(*self.chosen.get(row)? as usize).map(|slot| &slot.key);
+            prefetch(key_of(row + AHEAD));
             let key = keys.read(row);
+            if let (Some(bytes), Some(known)) = (key, key_of(row))
+                && known.bytes() == Some(bytes)
+            {
+                continue;
+            }
             let slots = &self.slots;
             let same = |slot: u32, bytes: &[u8]| slots.get(slot as usize).and_then(|p| p.key.bytes()) == Some(bytes);
             let slot = match self.table.find(key, same) {
                 Some(slot) => slot,
                 None => add_key(&self.plan, &mut self.table, &mut self.slots, &mut self.free, key, 0),
             };
-            self.chosen.push(slot);
+            if let Some(chosen) = self.chosen.get_mut(row) {
+                *chosen = slot;
+            }
         }
     }
 

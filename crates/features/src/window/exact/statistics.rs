@@ -60,6 +60,9 @@ pub fn variance(n: u64, x: &ExactSum, xx: &ExactProducts, sample: bool, root: bo
     if x.special().is_some() {
         return Some(f64::NAN);
     }
+    if n == 1 {
+        return Some(0.0);
+    }
     let Some(mut spread) = cross(n, xx, x, x) else { return Some(0.0) };
     let pairs = degrees(n, sample);
     if !root {
@@ -123,10 +126,13 @@ fn degrees(n: u64, sample: bool) -> f64 {
 
 /// `n·products − a·b`, rounded to 53 bits; `None` is zero.
 fn cross(n: u64, products: &ExactProducts, a: &ExactSum, b: &ExactSum) -> Option<Scaled> {
-    let (p, a, b) = (products.magnitude(), a.magnitude(), b.magnitude());
+    let square = std::ptr::eq(a, b);
+    let (p, a) = (products.magnitude(), a.magnitude());
+    let b = if square { None } else { Some(b.magnitude()) };
+    let b = b.as_ref().unwrap_or(&a);
     let (p_at, p_limbs) = trim(p.base, p.limbs());
     let (a_at, a_limbs) = trim(a.base, a.limbs());
-    let (b_at, b_limbs) = trim(b.base, b.limbs());
+    let (b_at, b_limbs) = if square { (a_at, a_limbs) } else { trim(b.base, b.limbs()) };
     let ab_at = a_at + b_at;
     let (p_empty, ab_empty) = (p_limbs.is_empty(), a_limbs.is_empty() || b_limbs.is_empty());
     let low = match (p_empty, ab_empty) {

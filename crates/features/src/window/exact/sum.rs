@@ -132,6 +132,27 @@ fn accumulate(limbs: &mut [u64], at: usize, parts: &[u64], negative: bool) {
     }
 }
 
+/// The same for a place that is known when compiling, so that the loops unroll.
+#[inline(always)]
+fn accumulate_at<const AT: usize, const N: usize, const TERM: usize>(
+    limbs: &mut [u64; N],
+    parts: &[u64; 3],
+    negative: bool,
+) {
+    let mut carry = false;
+    if negative {
+        for i in 0..N - AT {
+            let part = if i < TERM { parts[i] } else { 0 };
+            (limbs[AT + i], carry) = limbs[AT + i].borrowing_sub(part, carry);
+        }
+    } else {
+        for i in 0..N - AT {
+            let part = if i < TERM { parts[i] } else { 0 };
+            (limbs[AT + i], carry) = limbs[AT + i].carrying_add(part, carry);
+        }
+    }
+}
+
 /// Negates a two's complement integer.
 fn negate(limbs: &mut [u64]) {
     let mut carry = true;
@@ -160,7 +181,12 @@ impl<const N: usize, const TERM: usize, const UNIT: i32> Exact<N, TERM, UNIT> {
         let at = (position >> 6) - self.base;
         if self.rare.is_none() && (at as u32) < (N - TERM) as u32 {
             let parts = spread(mantissa, (position & 63) as u32);
-            accumulate(&mut self.limbs, at as usize, &parts[..TERM], negative);
+            // With `N` and `TERM` as they are, a term starts at one of two limbs.
+            if at == 0 {
+                accumulate_at::<0, N, TERM>(&mut self.limbs, &parts, negative);
+            } else {
+                accumulate_at::<1, N, TERM>(&mut self.limbs, &parts, negative);
+            }
         } else if mantissa != 0 {
             self.put_slowly(mantissa, position, negative);
         }
