@@ -14,6 +14,8 @@ use super::columns::{Slot, finish};
 use super::csv::decode::CsvRows;
 use super::json::decode::JsonRows;
 use super::problem::{Parsed, Problem};
+use crate::codes::RECORD_TOO_LONG;
+use crate::file::TOO_LONG_HEADER;
 
 /// Rows, and which events they come from.
 #[derive(Debug)]
@@ -125,6 +127,11 @@ impl Decoder {
 }
 
 fn payload(raw: &RawBatch, i: usize) -> Parsed<&str> {
+    // What a source cut short may still look like a whole event.
+    if let Some(header) = raw.headers(i).iter().find(|header| header.name == TOO_LONG_HEADER) {
+        let length = String::from_utf8_lossy(&header.value);
+        return Err(Problem::new(RECORD_TOO_LONG, format!("the event has {length} bytes, more than a source keeps")));
+    }
     let Some(bytes) = raw.value(i) else {
         return Err(Problem::new(TOMBSTONE, "the record has a key but no value (a tombstone), wanted an event"));
     };

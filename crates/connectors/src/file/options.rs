@@ -99,9 +99,6 @@ impl SourceConnector for FileSourceConnector {
         let options: FileSourceOptions = spec.fields.decode(cx)?;
         let path = &options.path;
         let problems = cx.diagnostics().error_count();
-        if path.value.is_empty() {
-            bad(cx, path, "`path` is empty", "write a path, such as `transactions.ndjson`");
-        }
         if path.value.contains("**") {
             let help = "write one `*` for each folder on the way: `data/*/*.csv`";
             bad(cx, path, format!("`{}` has `**`, which patterns don't have", path.value), help);
@@ -210,7 +207,7 @@ impl SinkConnector for FileSinkConnector {
         let options: FileSinkOptions = spec.fields.decode(cx)?;
         let path = &options.path;
         let problems = cx.diagnostics().error_count();
-        if path.value.is_empty() || path.value.ends_with('/') || Path::new(&path.value).file_name().is_none() {
+        if path.value.ends_with('/') || Path::new(&path.value).file_name().is_none() {
             bad(cx, path, format!("`{}` names no file", path.value), "write a path such as `out/scores.ndjson`");
         }
         if is_pattern(&path.value) {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use millstream_connectors::codec::InputFormat;
+use millstream_connectors::codec::{Decoded, Decoder, InputFormat};
 use millstream_connectors::file::TOO_LONG_HEADER;
 use millstream_connectors::{Env, SourceSpec, codes};
 use millstream_core::{PollLimit, Polled, Position, RawBatch, RowSchema, Source};
@@ -287,4 +287,11 @@ fn a_record_that_is_too_long_says_so_and_the_next_is_read() {
     assert_eq!(out.headers(0)[0].name, TOO_LONG_HEADER);
     assert_eq!(out.headers(0)[0].value, length.to_string().into_bytes());
     assert_eq!((out.offset(1), out.value(1).unwrap()), (1, &b"next"[..]));
+
+    // It is refused even where what is left of it looks whole.
+    let mut raw = RawBatch::new(0);
+    raw.push(0, 0, None, Some(b"{}"), out.headers(0));
+    let mut decoded = Decoded::default();
+    Decoder::new(&RowSchema::default(), InputFormat::Json).unwrap().decode(&raw, &mut decoded).unwrap();
+    assert_eq!(decoded.rejected[0].1.code, codes::RECORD_TOO_LONG);
 }

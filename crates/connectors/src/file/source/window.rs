@@ -16,6 +16,8 @@ pub(super) const TAIL: usize = 1024;
 /// Bytes at the front of a file whose checksum a position carries.
 pub(super) const HEAD: usize = 4096;
 
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
 /// How records end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
@@ -201,13 +203,14 @@ impl Window {
     /// The next record. With `at_end`, what is left is the last one.
     pub(crate) fn next(&mut self, at_end: bool) -> Next {
         if !self.bom_checked {
-            if self.end < 3 && !at_end {
+            let begins = &self.data[..self.end];
+            if begins.len() < BOM.len() && BOM.starts_with(begins) && !at_end {
                 return Next::More;
             }
             self.bom_checked = true;
-            if self.data[..self.end].starts_with(b"\xef\xbb\xbf") {
-                self.start = 3;
-                self.scanned = 3;
+            if begins.starts_with(BOM) {
+                self.start = BOM.len();
+                self.scanned = BOM.len();
             }
         }
         let found = match self.framing {
