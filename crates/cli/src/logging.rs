@@ -36,9 +36,10 @@ pub fn init(args: &LogArgs) -> Outcome {
     Ok(())
 }
 
-/// Whether a bar makes sense: text for a person who looks at a terminal.
-pub fn wants_bar(args: &LogArgs) -> bool {
-    !args.quiet && args.log_format == LogFormat::Text && io::stderr().is_terminal()
+/// Whether a bar makes sense: text for a person who looks at a terminal, which rows don't go to as well.
+pub fn wants_bar(args: &LogArgs, writes_to_stdout: bool) -> bool {
+    let free = !(writes_to_stdout && io::stdout().is_terminal());
+    !args.quiet && args.log_format == LogFormat::Text && io::stderr().is_terminal() && free
 }
 
 struct Lines;

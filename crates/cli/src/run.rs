@@ -79,10 +79,9 @@ fn run_plan(args: &RunArgs, plan: &Arc<Plan>, address: Option<SocketAddr>, live:
     let progress = if args.log.quiet {
         None
     } else {
-        Some(
-            Progress::start(plan.name(), plan.bounded(), logging::wants_bar(&args.log), live.clone())
-                .map_err(thread)?,
-        )
+        let to_stdout = plan.output_descriptions().iter().any(|(_, place)| place == "standard output");
+        let bar = logging::wants_bar(&args.log, to_stdout);
+        Some(Progress::start(plan.name(), plan.bounded(), bar, live.clone()).map_err(thread)?)
     };
     let options = RunOptions { fresh: args.fresh, allow_state_loss: args.allow_state_loss };
     let result = millstream_engine::run(plan, &options, live);

@@ -55,8 +55,13 @@ pub fn text(name: &str, file: &str, summary: &Summary, outputs: &[(String, Strin
     text += &indent(&table(&["", ""], &counts(summary, used), &[1]));
     text += "\n";
     text += &indent(&table(&["output", "rows", "where"], &output_rows(summary, outputs), &[1]));
-    let stages: Vec<Vec<String>> =
-        summary.stages.iter().map(|s| vec![s.stage.clone(), duration(s.p50), duration(s.p99)]).collect();
+    // A stage that saw no event has no latency.
+    let stages: Vec<Vec<String>> = summary
+        .stages
+        .iter()
+        .filter(|s| !s.p99.is_zero())
+        .map(|s| vec![s.stage.clone(), duration(s.p50), duration(s.p99)])
+        .collect();
     if !stages.is_empty() {
         text += "\n";
         text += &indent(&table(&["latency of", "p50", "p99"], &stages, &[1, 2]));

@@ -59,7 +59,7 @@ fn what_init_writes_is_free_of_problems_and_explained() {
     let checked = folder.run(&["check", "demo/pipeline.yaml", "--connect"]).succeeded();
     assert_eq!(checked.out, "demo/pipeline.yaml: no problems\n");
     let explained = folder.run(&["explain", "demo/pipeline.yaml"]).succeeded().out;
-    for word in ["payments", "features", "scored", "account", "exactly_once", "5s"] {
+    for word in ["payments", "features", "scored", "account", "exactly_once", "1m"] {
         assert!(explained.contains(word), "{word}:\n{explained}");
     }
     assert!(!folder.path("demo/.millstream").exists(), "looking changes nothing");

@@ -88,7 +88,9 @@ fn records_go_in_and_scores_come_out() {
     running.signal("-TERM");
     let (code, log) = running.wait();
     assert_eq!(code, Some(0), "{log}");
-    assert_eq!(json_lines(&folder.read("alerts.ndjson")).len(), 2);
+    // One file for each of the two tasks.
+    let alerts = folder.read("alerts-0.ndjson") + &folder.read("alerts-1.ndjson");
+    assert_eq!(json_lines(&alerts).len(), 2);
     // The files are free again.
     let out = folder.run(&["topic", "tail", "scores", "--data-dir", "data"]).succeeded().out;
     assert_eq!(out.lines().count(), 4);
