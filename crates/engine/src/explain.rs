@@ -3,6 +3,8 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
+use millstream_core::OutputKind;
+
 use crate::plan::{Plan, PlannedOutput, StepKind};
 use crate::predict::Scorer;
 
@@ -43,12 +45,6 @@ fn write(plan: &Plan, out: &mut String) -> fmt::Result {
                 if !query.is_stateful() {
                     writeln!(out, "  state: none")?;
                 }
-                for state in query.state() {
-                    let keys = if state.keys.is_empty() { "all rows".to_owned() } else { state.keys.join(", ") };
-                    writeln!(out, "  state: per {keys}, emit {}, late rows: {}", state.emit, state.late)?;
-                    indent(out, &state.windows.join("\n"))?;
-                    indent(out, &state.eviction)?;
-                }
             }
             StepKind::Predict(predict) => {
                 writeln!(out, "\nstep {} (predict) from {input}", step.name)?;
@@ -58,7 +54,7 @@ fn write(plan: &Plan, out: &mut String) -> fmt::Result {
                         writeln!(out, "  digest {}", model.model.digest())?;
                         let names: Vec<_> =
                             model.model.signature().inputs.iter().map(|i| i.name.as_deref().unwrap_or("?")).collect();
-                        writeln!(out, "  inputs {}; output {output:?}", names.join(", "))?;
+                        writeln!(out, "  inputs {}; output {}", names.join(", "), name_of(*output))?;
                     }
                     Scorer::Rules { name, rules, default, .. } => {
                         writeln!(out, "  rules {name}: the first of {} that is true, else {default}", rules.len())?;
@@ -67,8 +63,6 @@ fn write(plan: &Plan, out: &mut String) -> fmt::Result {
                 writeln!(out, "  state: none")?;
             }
         }
-        let columns: Vec<_> = step.schema.fields().iter().map(|f| format!("{}: {}", f.name(), f.data_type())).collect();
-        writeln!(out, "  columns {}", columns.join(", "))?;
     }
     for output in &plan.outputs {
         write_output(plan, output, out)?;
@@ -124,4 +118,12 @@ fn indent(out: &mut String, text: &str) -> fmt::Result {
 
 fn span(duration: Duration) -> String {
     millstream_config::duration::show(duration)
+}
+
+fn name_of(output: OutputKind) -> &'static str {
+    match output {
+        OutputKind::Prediction => "prediction",
+        OutputKind::Raw => "raw",
+        OutputKind::Class => "class",
+    }
 }
