@@ -1,6 +1,8 @@
 //! From what was typed to what it means: names are unique and resolve, columns exist and have the right type,
 //! defaults that depend on the rest of the file are filled in.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use millstream_core::{FieldSpec, FieldType, OutputKind, RowSchema};
@@ -187,15 +189,22 @@ fn check_name(name: &Spanned<String>, cx: &mut Cx) {
 }
 
 fn unique(names: &[(&'static str, Spanned<String>)], cx: &mut Cx) {
-    for (i, (what, name)) in names.iter().enumerate() {
-        if let Some((other, first)) = names.iter().take(i).find(|(_, earlier)| earlier.value == name.value) {
-            let message = format!("the name `{}` of a {what} is taken by a {other}", shorten(name));
-            cx.push(
-                Diagnostic::error(DUPLICATE, name.span, message)
-                    .label("the same name again")
-                    .related(first.span, format!("the {other} with this name"))
-                    .help("SQL finds sources, tables and steps by name: each needs its own"),
-            );
+    let mut seen: HashMap<&str, (&'static str, Span)> = HashMap::new();
+    for (what, name) in names {
+        match seen.entry(&name.value) {
+            Entry::Vacant(entry) => {
+                entry.insert((what, name.span));
+            }
+            Entry::Occupied(entry) => {
+                let (other, first) = *entry.get();
+                let message = format!("the name `{}` of a {what} is taken by a {other}", shorten(name));
+                cx.push(
+                    Diagnostic::error(DUPLICATE, name.span, message)
+                        .label("the same name again")
+                        .related(first, format!("the {other} with this name"))
+                        .help("SQL finds sources, tables and steps by name: each needs its own"),
+                );
+            }
         }
     }
 }
