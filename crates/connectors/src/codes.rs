@@ -100,3 +100,19 @@ pub const ALL: &[Code] = &[
     PARTITIONS_DIFFER,
     UNKNOWN_PARTITION,
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_code_has_its_page() {
+        let mut seen = BTreeSet::new();
+        for code in super::ALL.iter().chain(crate::codec::codes::ALL) {
+            assert!(seen.insert(code.id), "{code} stands for two things");
+            let path = format!("{}/../../docs/errors/{code}.md", env!("CARGO_MANIFEST_DIR"));
+            let page = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+            assert_eq!(page.lines().next(), Some(format!("# {code}: {}", code.title).as_str()));
+        }
+    }
+}

@@ -350,3 +350,126 @@ impl Stdin {
         slot.take().map_or_else(|| StreamSource::start(std::io::stdin(), framing), Ok)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use millstream_core::Store;
+
+    use super::*;
+    use crate::codes::OUTPUT_CLOSED;
+
+    fn read_all(source: &mut StreamSource) -> Vec<(u64, String)> {
+        let mut all = Vec::new();
+        loop {
+            let mut out = RawBatch::new(0);
+            match source.poll(PollLimit { records: 3, bytes: 1 << 20 }, &mut out).unwrap() {
+                Polled::End => return all,
+                Polled::CaughtUp => std::thread::yield_now(),
+                Polled::Records => all.extend(
+                    (0..out.len())
+                        .map(|i| (out.offset(i), String::from_utf8_lossy(out.value(i).unwrap()).into_owned())),
+                ),
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_gives_its_lines_as_they_come() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let mut source = StreamSource::start(reader, Framing::Lines).unwrap();
+        let mut out = RawBatch::new(0);
+        let limit = PollLimit { records: 10, bytes: 1 << 20 };
+        assert_eq!(source.poll(limit, &mut out).unwrap(), Polled::CaughtUp, "does not wait");
+        writer.write_all(b"one\n\ntw").unwrap();
+        while source.poll(limit, &mut out).unwrap() == Polled::CaughtUp {}
+        assert_eq!((out.len(), out.value(0)), (1, Some(&b"one"[..])));
+        let position = source.position();
+        assert_eq!(position.offset, 2);
+        source.seek(&position).unwrap();
+        assert_eq!(source.seek(&Position::default()).unwrap_err().code(), STDIN_REPLAY);
+        writer.write_all(b"o\r\nthree").unwrap();
+        drop(writer);
+        assert_eq!(read_all(&mut source), [(2, "two".to_owned()), (3, "three".to_owned())]);
+    }
+
+    #[test]
+    fn a_stream_of_csv_waits_for_its_header() {
+        let mut source = StreamSource::start(&b"\na, n\n\"x\ny\",1\n"[..], Framing::Csv).unwrap();
+        assert_eq!(*source.header().unwrap(), ["a".to_owned(), "n".to_owned()]);
+        assert_eq!(read_all(&mut source), [(2, "\"x\ny\",1".to_owned())]);
+        let mut empty = StreamSource::start(&b""[..], Framing::Csv).unwrap();
+        assert_eq!(empty.header().unwrap_err().code(), crate::codes::CSV_HEADER);
+    }
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(buf)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn stage(env: &Env, sink: &mut StdoutSink, text: &str) -> Receipt {
+        let log = env.log().unwrap();
+        let mut txn = log.begin();
+        let chunk = Chunk { data: text.as_bytes().to_vec(), rows: 1, ..Chunk::default() };
+        sink.stage(TaskId(0), chunk, txn.as_mut()).unwrap()
+    }
+
+    fn start(dir: &Path, committed: &[Receipt]) -> (StdoutSink, Env, Shared) {
+        let env = Env::new(dir, "data", "p", false);
+        let out = Shared::default();
+        let mut sink = StdoutSink::new(&env, out.clone(), 1, Some(b"n\n".to_vec()));
+        let committed: Vec<_> = committed.iter().map(|r| (TaskId(0), r.clone())).collect();
+        sink.recover(&committed).unwrap();
+        (sink, env, out)
+    }
+
+    fn text(out: &Shared) -> String {
+        String::from_utf8(out.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn committed_rows_are_printed_and_none_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut sink, env, out) = start(dir.path(), &[]);
+        stage(&env, &mut sink, "never committed\n");
+        stage(&env, &mut sink, "1\n");
+        assert_eq!(text(&out), "");
+        sink.publish().unwrap();
+        let printed = stage(&env, &mut sink, "");
+        sink.publish().unwrap();
+        assert_eq!(text(&out), "n\n1\n");
+        drop((sink, env));
+        let (mut sink, env, out) = start(dir.path(), &[printed]);
+        assert_eq!(text(&out), "", "known to be printed");
+        let receipt = stage(&env, &mut sink, "2\n");
+        drop((sink, env));
+        // It died between commit and publication.
+        let (_, env, out) = start(dir.path(), std::slice::from_ref(&receipt));
+        assert_eq!(text(&out), "n\n2\n");
+        drop(env);
+        let (_, env, out) = start(dir.path(), std::slice::from_ref(&receipt));
+        assert_eq!(text(&out), "");
+        discard_stdout(&env, &[(TaskId(0), receipt)]).unwrap();
+    }
+
+    #[test]
+    fn a_closed_pipe_has_a_code_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let env = Env::new(dir.path(), "data", "p", false);
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut sink = StdoutSink::new(&env, writer, 1, None);
+        sink.recover(&[]).unwrap();
+        stage(&env, &mut sink, "1\n");
+        assert_eq!(sink.publish().unwrap_err().code(), OUTPUT_CLOSED);
+    }
+}

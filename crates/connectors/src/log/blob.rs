@@ -277,8 +277,8 @@ mod tests {
                 for i in 0..out.len() {
                     let n = out.offset(i) - 100;
                     assert_eq!(out.value(i).unwrap(), format!("{n:0size$}").as_bytes());
-                    assert_eq!(out.key(i).is_some(), n % 2 == 0);
-                    assert_eq!(out.headers(i).len(), usize::from(n % 3 == 0));
+                    assert_eq!(out.key(i).is_some(), n.is_multiple_of(2));
+                    assert_eq!(out.headers(i).len(), usize::from(n.is_multiple_of(3)));
                     assert_eq!(out.timestamp_ms(i), n as i64);
                 }
                 base += u64::from(blob.count);

@@ -47,6 +47,8 @@ pub(crate) struct FileSource {
     /// How many of them were read to their ends, or are being read.
     taken: usize,
     current: Option<Reader>,
+    /// A checksum of the files before the one being read.
+    before: (u32, u32),
     /// The columns of the first CSV file, which all must have.
     columns: Option<Arc<[String]>>,
     offset: u64,
@@ -58,7 +60,16 @@ impl FileSource {
     /// Finds the files; reads nothing yet.
     pub(crate) fn open(options: FileOptions) -> Result<Self> {
         let files = find(&options.base_dir, &options.path)?;
-        Ok(Self { options, files, taken: 0, current: None, columns: None, offset: 0, done_bytes: 0 })
+        Ok(Self {
+            options,
+            files,
+            taken: 0,
+            current: None,
+            before: seal_files(&[]),
+            columns: None,
+            offset: 0,
+            done_bytes: 0,
+        })
     }
 
     /// The columns that the first file with content names.
@@ -79,6 +90,7 @@ impl FileSource {
         if let Some(done) = self.current.replace(reader) {
             self.done_bytes += done.input.read_bytes();
         }
+        self.before = seal_files(&self.files[..self.taken]);
         self.taken += 1;
         Ok(true)
     }
@@ -170,6 +182,7 @@ impl FileSource {
         if !self.options.follow {
             let place = cursor.locate(&self.files)?;
             self.current = Some(Reader::resume(&self.files[place], framing, cursor)?);
+            self.before = cursor.before;
             self.taken = place + 1;
             self.done_bytes = self.files[..place].iter().map(|f| f.size).sum();
             return Ok(());
@@ -231,7 +244,7 @@ impl Source for FileSource {
         let cursor = if self.options.follow {
             reader.cursor(&self.options.path, (0, 0))
         } else {
-            reader.cursor(&reader.file.name, seal_files(&self.files[..self.taken - 1]))
+            reader.cursor(&reader.file.name, self.before)
         };
         Position { offset: self.offset, cursor: cursor.text() }
     }
