@@ -161,7 +161,7 @@ impl WindowOperator {
             out.rejected.push(DeadLetter { record: meta.record(row), trigger, step: String::new(), rejection });
         }
         let indexes = arrow::array::UInt32Array::from(kept.clone());
-        let arguments = arrow::compute::take_record_batch(&arguments, &indexes).map_err(arrow_error)?;
+        let arguments = millstream_core::rows::take_columns(&arguments, &indexes).map_err(arrow_error)?;
         Ok((rows.take(&kept).map_err(arrow_error)?, arguments))
     }
 

@@ -124,25 +124,44 @@ fn degrees(n: u64, sample: bool) -> f64 {
     (u128::from(n) * u128::from(n - u64::from(sample))) as f64
 }
 
+/// A magnitude without the zeros at its ends.
+#[derive(Clone, Copy)]
+struct Number<'a> {
+    negative: bool,
+    at: i32,
+    limbs: &'a [u64],
+}
+
 /// `n·products − a·b`, rounded to 53 bits; `None` is zero.
 fn cross(n: u64, products: &ExactProducts, a: &ExactSum, b: &ExactSum) -> Option<Scaled> {
-    let square = std::ptr::eq(a, b);
-    let (p, a) = (products.magnitude(), a.magnitude());
-    let b = if square { None } else { Some(b.magnitude()) };
-    let b = b.as_ref().unwrap_or(&a);
-    let (p_at, p_limbs) = trim(p.base, p.limbs());
-    let (a_at, a_limbs) = trim(a.base, a.limbs());
-    let (b_at, b_limbs) = if square { (a_at, a_limbs) } else { trim(b.base, b.limbs()) };
-    let ab_at = a_at + b_at;
-    let (p_empty, ab_empty) = (p_limbs.is_empty(), a_limbs.is_empty() || b_limbs.is_empty());
+    fn number(negative: bool, base: i32, limbs: &[u64]) -> Number<'_> {
+        let (at, limbs) = trim(base, limbs);
+        Number { negative, at, limbs }
+    }
+    products.read(|negative, base, limbs| {
+        let p = number(negative, base, limbs);
+        a.read(|negative, base, limbs| {
+            let first = number(negative, base, limbs);
+            if std::ptr::eq(a, b) {
+                return difference(n, p, first, first);
+            }
+            b.read(|negative, base, limbs| difference(n, p, first, number(negative, base, limbs)))
+        })
+    })
+}
+
+/// `n·p − a·b`
+fn difference(n: u64, p: Number<'_>, a: Number<'_>, b: Number<'_>) -> Option<Scaled> {
+    let ab_at = a.at + b.at;
+    let (p_empty, ab_empty) = (p.limbs.is_empty(), a.limbs.is_empty() || b.limbs.is_empty());
     let low = match (p_empty, ab_empty) {
         (true, true) => return None,
         (true, false) => ab_at,
-        (false, true) => p_at,
-        (false, false) => p_at.min(ab_at),
+        (false, true) => p.at,
+        (false, false) => p.at.min(ab_at),
     };
-    let p_end = if p_empty { low } else { p_at + p_limbs.len() as i32 };
-    let ab_end = if ab_empty { low } else { ab_at + (a_limbs.len() + b_limbs.len()) as i32 };
+    let p_end = if p_empty { low } else { p.at + p.limbs.len() as i32 };
+    let ab_end = if ab_empty { low } else { ab_at + (a.limbs.len() + b.limbs.len()) as i32 };
     // One limb for the factor n, one for the sign.
     let span = (p_end.max(ab_end) - low + 2) as usize;
     let mut stack = [0u64; 16];
@@ -155,11 +174,11 @@ fn cross(n: u64, products: &ExactProducts, a: &ExactSum, b: &ExactSum) -> Option
         }
     };
     if !p_empty {
-        add_multiple(total, (p_at - low) as usize, p_limbs, n, p.negative);
+        add_multiple(total, (p.at - low) as usize, p.limbs, n, p.negative);
     }
     if !ab_empty {
-        for (i, &limb) in a_limbs.iter().enumerate() {
-            add_multiple(total, (ab_at - low) as usize + i, b_limbs, limb, a.negative == b.negative);
+        for (i, &limb) in a.limbs.iter().enumerate() {
+            add_multiple(total, (ab_at - low) as usize + i, b.limbs, limb, a.negative == b.negative);
         }
     }
     let negative = total.last().is_some_and(|&limb| (limb as i64) < 0);

@@ -307,23 +307,55 @@ impl<const N: usize, const TERM: usize, const UNIT: i32> Exact<N, TERM, UNIT> {
         }
     }
 
-    /// The finite part as sign and magnitude.
-    #[inline]
-    pub(super) fn magnitude(&self) -> Magnitude<N> {
+    /// Gives the finite part to `read`: its sign, its base, and the limbs of its magnitude.
+    #[inline(always)]
+    pub(super) fn read<R>(&self, read: impl FnOnce(bool, i32, &[u64]) -> R) -> R {
         if let Some(wide) = self.rare.as_ref().and_then(|rare| rare.wide.as_ref()) {
-            let negative = (wide[WIDE - 1] as i64) < 0;
-            let mut large = wide.to_vec();
+            let mut limbs = **wide;
+            let negative = (limbs[WIDE - 1] as i64) < 0;
             if negative {
-                negate(&mut large);
+                negate(&mut limbs);
             }
-            return Magnitude { negative, base: 0, small: [0; N], large: Some(large) };
+            return read(negative, 0, &limbs);
         }
-        let negative = (self.limbs[N - 1] as i64) < 0;
-        let mut small = self.limbs;
+        let mut limbs = self.limbs;
+        let negative = (limbs[N - 1] as i64) < 0;
         if negative {
-            negate(&mut small);
+            negate(&mut limbs);
         }
-        Magnitude { negative, base: self.base, small, large: None }
+        read(negative, self.base, &limbs)
+    }
+
+    /// The uppermost bits of the finite part and its sign; `None` is zero.
+    #[inline]
+    fn top(&self) -> Option<(Top, bool)> {
+        if self.rare.is_some() {
+            return self.read(|negative, base, limbs| Some((round::top(limbs, 64 * base + UNIT)?, negative)));
+        }
+        let mut limbs = self.limbs;
+        let negative = (limbs[N - 1] as i64) < 0;
+        if negative {
+            negate(&mut limbs);
+        }
+        // As `round::top`, for so few limbs that loops unroll.
+        let mut high = N - 1;
+        while high > 0 && limbs[high] == 0 {
+            high -= 1;
+        }
+        let limb = |back: usize| if back <= high { limbs[high - back] } else { 0 };
+        let (a, b, c) = (limb(0), limb(1), limb(2));
+        if a == 0 {
+            return None;
+        }
+        let shift = a.leading_zeros();
+        let (low, carried) = (c << shift, if shift == 0 { 0 } else { c >> (64 - shift) });
+        let bits = (u128::from(a) << 64 | u128::from(b)) << shift | u128::from(carried);
+        let mut sticky = low != 0;
+        for (i, &limb) in limbs.iter().enumerate() {
+            sticky |= i + 2 < high && limb != 0;
+        }
+        let exponent = UNIT + 64 * (self.base + high as i32 - 1) - shift as i32;
+        Some((Top { bits, exponent, sticky }, negative))
     }
 
     /// The sum, rounded once to the nearest double (ties to even). A sum of zeros of any sign is `0.0`;
@@ -333,8 +365,7 @@ impl<const N: usize, const TERM: usize, const UNIT: i32> Exact<N, TERM, UNIT> {
         if let Some(special) = self.special() {
             return special;
         }
-        let magnitude = self.magnitude();
-        magnitude.top(UNIT).map_or(0.0, |top| round::to_f64(top, magnitude.negative))
+        self.top().map_or(0.0, |(top, negative)| round::to_f64(top, negative))
     }
 
     /// The sum divided by `n`, rounded once: the mean of equal values is that value. `n` is not 0.
@@ -343,8 +374,7 @@ impl<const N: usize, const TERM: usize, const UNIT: i32> Exact<N, TERM, UNIT> {
         if let Some(special) = self.special() {
             return special;
         }
-        let magnitude = self.magnitude();
-        magnitude.top(UNIT).map_or(0.0, |top| round::to_f64(divide(top, n.max(1)), magnitude.negative))
+        self.top().map_or(0.0, |(top, negative)| round::to_f64(divide(top, n.max(1)), negative))
     }
 
     /// Writes the value; its form does not show.
@@ -354,16 +384,14 @@ impl<const N: usize, const TERM: usize, const UNIT: i32> Exact<N, TERM, UNIT> {
         out.u64(nan);
         out.u64(positive);
         out.u64(negative);
-        let magnitude = self.magnitude();
-        let limbs = magnitude.limbs();
-        let low = limbs.iter().position(|&limb| limb != 0).unwrap_or(0);
-        let high = limbs.iter().rposition(|&limb| limb != 0).map_or(low, |high| high + 1);
-        out.bool(magnitude.negative);
-        out.i64(if high > low { i64::from(magnitude.base) + low as i64 } else { 0 });
-        out.u64((high - low) as u64);
-        for &limb in limbs.get(low..high).unwrap_or_default() {
-            out.u64(limb);
-        }
+        self.read(|negative, base, limbs| {
+            let low = limbs.iter().position(|&limb| limb != 0).unwrap_or(0);
+            let high = limbs.iter().rposition(|&limb| limb != 0).map_or(low, |high| high + 1);
+            out.bool(negative);
+            out.i64(if high > low { i64::from(base) + low as i64 } else { 0 });
+            out.u64((high - low) as u64);
+            limbs.get(low..high).unwrap_or_default().iter().for_each(|&limb| out.u64(limb));
+        });
     }
 
     /// Reads what [`Exact::snapshot`] wrote.
@@ -388,28 +416,6 @@ impl<const N: usize, const TERM: usize, const UNIT: i32> Exact<N, TERM, UNIT> {
         let mut sum = Self { limbs: [0; N], base: UNSET, rare: Some(Box::new(rare)) };
         sum.narrow();
         Ok(sum)
-    }
-}
-
-/// Sign and magnitude of an exact sum.
-#[derive(Debug)]
-pub(super) struct Magnitude<const N: usize> {
-    pub(super) negative: bool,
-    /// Limb 0 weighs `2^(64 * base)` units.
-    pub(super) base: i32,
-    small: [u64; N],
-    large: Option<Vec<u64>>,
-}
-
-impl<const N: usize> Magnitude<N> {
-    #[inline]
-    pub(super) fn limbs(&self) -> &[u64] {
-        self.large.as_deref().unwrap_or(&self.small)
-    }
-
-    #[inline]
-    fn top(&self, unit: i32) -> Option<Top> {
-        round::top(self.limbs(), self.base.wrapping_mul(64).wrapping_add(unit))
     }
 }
 

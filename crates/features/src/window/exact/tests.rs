@@ -26,7 +26,7 @@ fn rounded(n: &BigInt, power: u32, twos: u32, fives: u32) -> f64 {
 fn any_double() -> impl Strategy<Value = f64> {
     prop_oneof![
         4 => any::<f64>().prop_filter("finite", |x| x.is_finite()),
-        3 => (-1e4..1e4f64),
+        3 => -1e4..1e4f64,
         2 => (0i64..1_000_000).prop_map(|cents| cents as f64 / 100.0),
         1 => (0u64..1 << 53).prop_map(f64::from_bits),
         1 => prop_oneof![Just(1e308), Just(-1e308), Just(f64::MAX), Just(5e-324), Just(-0.0), Just(1e16), Just(-1e16)],

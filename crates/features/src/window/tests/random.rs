@@ -249,7 +249,7 @@ fn case(seed: u64, count: usize) {
     for restarts in [0, 5, 1] {
         let cuts = cuts(&mut draw, count);
         let phase = draw.below(10) as usize;
-        let again = run(&spec, &data, &cuts, |batch| restarts > 0 && (batch + phase) % restarts == 0);
+        let again = run(&spec, &data, &cuts, |batch| restarts > 0 && (batch + phase).is_multiple_of(restarts));
         assert_eq!(whole, again, "batches {cuts:?}, restart every {restarts}: {spec:?}");
     }
 }
