@@ -18,7 +18,7 @@ use millstream_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::sink::{open, parse, read_at, receipt, staged_path, unwritable, write_at};
+use super::sink::{lock, open, parse, read_at, receipt, staged_path, unwritable, write_at};
 use super::source::{Framing, Next, TOO_LONG_HEADER, Window, parse_header};
 use crate::codes::{FILE_UNREADABLE, OUTPUT_CLOSED, OUTPUT_UNWRITABLE, STAGED_DAMAGED, STDIN_REPLAY};
 use crate::env::Env;
@@ -252,7 +252,9 @@ impl Task {
 impl Sink for StdoutSink {
     fn recover(&mut self, committed: &[(TaskId, Receipt)]) -> Result<()> {
         for task in &mut self.tasks {
-            task.files = Some((open(&task.staged_path)?, open(&task.printed_path)?));
+            let staged = open(&task.staged_path)?;
+            lock(&staged, "stdout")?;
+            task.files = Some((staged, open(&task.printed_path)?));
         }
         for (id, text) in committed {
             let Some(task) = self.tasks.get_mut(id.0 as usize) else { continue };

@@ -130,16 +130,6 @@ impl LogStore {
         Ok(store)
     }
 
-    /// The folder of the log.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    /// Bytes on disk, journals included.
-    pub fn disk_bytes(&self) -> u64 {
-        self.db.disk_space().unwrap_or(0)
-    }
-
     pub(super) fn rows(&self) -> &Keyspace {
         &self.rows
     }

@@ -109,12 +109,30 @@ fn an_empty_csv_has_a_header() {
     let dir = tempfile::tempdir().unwrap();
     let env = env(dir.path());
     let spec = sink("type: file, path: x.csv");
+    for _ in 0..2 {
+        let mut sink = recovered(spec.as_ref(), &env, &vec![]);
+        epoch(&env, sink.as_mut(), spec.as_ref(), 0..0);
+        sink.finish().unwrap();
+        assert_eq!(read(dir.path().join("x.csv")), "n\n");
+    }
     let mut sink = recovered(spec.as_ref(), &env, &vec![]);
-    let commits = epoch(&env, sink.as_mut(), spec.as_ref(), 0..0);
-    assert_eq!(read(dir.path().join("x.csv")), "n\n");
-    let mut sink = recovered(spec.as_ref(), &env, &commits);
     epoch(&env, sink.as_mut(), spec.as_ref(), 0..2);
+    sink.finish().unwrap();
     assert_eq!(read(dir.path().join("x.csv")), "n\n0\n1\n");
+}
+
+#[test]
+fn two_outputs_can_not_share_a_path() {
+    for path in ["x.ndjson", "x.parquet"] {
+        let dir = tempfile::tempdir().unwrap();
+        let env = env(dir.path());
+        let spec = sink(&format!("type: file, path: {path}"));
+        let first = recovered(spec.as_ref(), &env, &vec![]);
+        let error = open(spec.as_ref(), &env, 1).recover(&[]).unwrap_err();
+        assert!(error.message().contains("another output"), "{error}");
+        drop(first);
+        recovered(spec.as_ref(), &env, &vec![]);
+    }
 }
 
 #[test]
@@ -144,6 +162,7 @@ fn what_others_did_to_the_file_is_noticed() {
     let mut sink = recovered(spec.as_ref(), &env, &vec![]);
     epoch(&env, sink.as_mut(), spec.as_ref(), 0..5);
     let commits = epoch(&env, sink.as_mut(), spec.as_ref(), 5..9);
+    drop(sink);
     let recover = || open(spec.as_ref(), &env, 1).recover(&commits);
     recover().unwrap();
 
@@ -195,6 +214,7 @@ fn what_it_did_not_write_is_left_alone() {
     let spec = sink("type: file, path: z.ndjson");
     let mut sink = recovered(spec.as_ref(), &env, &vec![]);
     let commits = epoch(&env, sink.as_mut(), spec.as_ref(), 0..5);
+    drop(sink);
     let other = self::sink("type: file, path: other.ndjson");
     let error = open(other.as_ref(), &env, 1).recover(&commits).unwrap_err();
     assert_eq!(error.code(), codes::OUTPUT_MOVED);
@@ -226,6 +246,7 @@ fn several_tasks_write_a_file_each() {
     sink.recover(&receipts).unwrap();
     assert_eq!(read(dir.path().join("x-0.ndjson")), json(0..3));
     assert_eq!(read(dir.path().join("x-1.ndjson")), json(10..13));
+    drop(sink);
     let error = open(spec.as_ref(), &env, 1).recover(&receipts).unwrap_err();
     assert_eq!(error.code(), codes::OUTPUT_MOVED, "{error}");
 }
@@ -320,14 +341,16 @@ fn a_later_run_goes_on_with_the_last_part() {
     let mut sink = recovered(spec.as_ref(), &env, &vec![]);
     let commits = epoch(&env, sink.as_mut(), spec.as_ref(), 0..14);
     sink.finish().unwrap();
+    drop(sink);
     assert_parts(dir.path(), 14, true);
     let mut sink = recovered(spec.as_ref(), &env, &commits);
     assert_parts(dir.path(), 14, true);
     let commits = epoch(&env, sink.as_mut(), spec.as_ref(), 14..27);
     sink.finish().unwrap();
+    drop(sink);
     assert_parts(dir.path(), 27, true);
     let staged = || std::fs::read_dir(dir.path().join(".millstream/staged/p")).unwrap().count();
-    assert_eq!(staged(), 1);
+    assert_eq!(staged(), 2, "one part and a lock");
     spec.discard(&env, &commits).unwrap();
     assert_eq!((parts(dir.path(), "x").len(), staged()), (0, 0));
 }

@@ -1,6 +1,6 @@
 //! Small steps on the disk, with errors in the user's terms.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
@@ -85,6 +85,18 @@ pub(super) fn is_same(file: &File, path: &Path) -> bool {
 #[cfg(not(unix))]
 pub(super) fn is_same(_: &File, path: &Path) -> bool {
     path.exists()
+}
+
+/// Keeps others that ask from writing the same; goes with the handle. A file system without locks is taken as it is.
+pub(in crate::file) fn lock(file: &File, name: &str) -> Result<()> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(Error::new(
+            OUTPUT_UNWRITABLE,
+            format!("`{name}` is being written by another output or another pipeline"),
+        )
+        .help("give each output a path of its own; of `stdout` there can be one")),
+        Err(TryLockError::Error(_)) | Ok(()) => Ok(()),
+    }
 }
 
 pub(super) fn changed(name: &str, what: &str) -> Error {

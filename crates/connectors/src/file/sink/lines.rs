@@ -110,11 +110,10 @@ impl Sink for LinesSink {
         let sync = self.sync;
         let output = self.output(task)?;
         output.pending = None;
-        let first = output.committed.to == 0 && !output.header.is_empty();
-        if chunk.data.is_empty() && !first {
+        if chunk.data.is_empty() {
             return disk::receipt(&output.committed);
         }
-        let data = if first { [output.header.as_slice(), &chunk.data].concat() } else { chunk.data };
+        let data = if output.committed.to == 0 { [output.header.as_slice(), &chunk.data].concat() } else { chunk.data };
         let from = output.committed.to;
         let receipt =
             LinesReceipt { file: output.name.clone(), from, to: from + data.len() as u64, crc: crc32c::crc32c(&data) };
@@ -132,6 +131,16 @@ impl Sink for LinesSink {
         let sync = self.sync;
         self.outputs.iter_mut().try_for_each(|output| output.publish(sync))
     }
+
+    /// A CSV without rows has a header all the same. No commit knows it; the next run writes it again.
+    fn finish(&mut self) -> Result<()> {
+        for output in self.outputs.iter_mut().filter(|o| o.committed.to == 0) {
+            if let Some(files) = &mut output.files {
+                disk::write_at(&mut files.visible, &output.path, 0, &output.header)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 pub(super) fn not_recovered(name: &str) -> Error {
@@ -141,6 +150,7 @@ pub(super) fn not_recovered(name: &str) -> Error {
 impl Output {
     fn open(&mut self) -> Result<&mut Files> {
         let visible = disk::open(&self.path)?;
+        disk::lock(&visible, &self.name)?;
         let staged = disk::open(&self.staged_path)?;
         Ok(self.files.insert(Files { visible, staged }))
     }
@@ -151,11 +161,15 @@ impl Output {
             if meta.is_dir() {
                 return Err(disk::exists(&self.name, "is a folder"));
             }
-            if meta.len() > 0 {
+            // A run without any row leaves the header, see `finish`.
+            let header_only = meta.len() == self.header.len() as u64
+                && std::fs::read(&self.path).is_ok_and(|bytes| bytes == self.header);
+            if meta.len() > 0 && !header_only {
                 return Err(disk::exists(&self.name, &format!("has {} bytes already", meta.len())));
             }
         }
-        self.open()?;
+        let path = self.path.clone();
+        self.open()?.visible.set_len(0).map_err(|e| disk::unwritable(&path, e))?;
         if sync {
             disk::sync_parent(&self.path)?;
             disk::sync_parent(&self.staged_path)?;

@@ -10,7 +10,7 @@ mod parts;
 
 use millstream_core::{Receipt, Result};
 
-pub(super) use self::disk::{open, parse, read_at, receipt, unwritable, write_at};
+pub(super) use self::disk::{lock, open, parse, read_at, receipt, unwritable, write_at};
 pub(crate) use self::lines::LinesSink;
 pub(super) use self::naming::staged_path;
 pub(crate) use self::parts::PartsSink;

@@ -58,7 +58,8 @@ struct Output {
     staged: PathBuf,
     roll_rows: u64,
     columns: u32,
-    recovered: bool,
+    /// There once it is recovered; keeps other outputs away.
+    lock: Option<File>,
     committed: Staged,
     /// Parts that are committed and not yet written.
     closed: Vec<Staged>,
@@ -77,7 +78,7 @@ impl PartsSink {
                 staged: staged_path(env, &name, ".part"),
                 roll_rows: roll_rows.max(1),
                 columns,
-                recovered: false,
+                lock: None,
                 committed: Staged::default(),
                 closed: Vec::new(),
                 pending: None,
@@ -109,7 +110,7 @@ pub(super) fn discard(env: &Env, receipt: &PartsReceipt) -> Result<()> {
         disk::remove(&hidden(&path))?;
         disk::remove(&staged_part(&staged, part))?;
     }
-    Ok(())
+    disk::remove(&staged.with_extension("lock"))
 }
 
 fn staged_part(staged: &Path, part: u64) -> PathBuf {
@@ -134,7 +135,7 @@ impl Sink for PartsSink {
             }
             output.resume(receipt, sync)?;
         }
-        self.outputs.iter_mut().filter(|o| !o.recovered).try_for_each(Output::begin)
+        self.outputs.iter_mut().filter(|o| o.lock.is_none()).try_for_each(Output::begin)
     }
 
     /// Staging a task again before `publish` replaces what was staged: its commit failed.
@@ -171,8 +172,16 @@ impl Output {
         self.path.with_file_name(name)
     }
 
+    fn take_lock(&mut self) -> Result<()> {
+        let lock = disk::open(&self.staged.with_extension("lock"))?;
+        disk::lock(&lock, &self.name)?;
+        self.lock = Some(lock);
+        Ok(())
+    }
+
     /// Begins an output that no commit knows.
     fn begin(&mut self) -> Result<()> {
+        self.take_lock()?;
         disk::make_parent(&self.path)?;
         let dir = match self.path.parent() {
             Some(dir) if !dir.as_os_str().is_empty() => dir.to_owned(),
@@ -187,12 +196,12 @@ impl Output {
                 ));
             }
         }
-        self.recovered = true;
         Ok(())
     }
 
     /// Brings staging and parts to what the last commit says.
     fn resume(&mut self, receipt: PartsReceipt, sync: bool) -> Result<()> {
+        self.take_lock()?;
         let open = receipt.open;
         self.committed = open;
         let staged = staged_part(&self.staged, open.part);
@@ -223,7 +232,6 @@ impl Output {
             self.closed.push(open);
             self.committed = Staged { part: open.part + 1, ..Staged::default() };
         }
-        self.recovered = true;
         self.write_closed(sync)
     }
 
@@ -246,7 +254,7 @@ impl Output {
     }
 
     fn stage(&mut self, chunk: Chunk, sync: bool) -> Result<(Staged, Vec<Staged>)> {
-        if !self.recovered {
+        if self.lock.is_none() {
             return Err(super::lines::not_recovered(&self.name));
         }
         let mut open = self.committed;
