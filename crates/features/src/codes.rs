@@ -2,8 +2,6 @@
 
 use millstream_core::Code;
 
-use crate::window::codes as window;
-
 /// SQL that does not parse.
 pub const SYNTAX: Code = Code::new("MS0201", "SQL that does not parse");
 /// A relation in FROM that is neither source, step nor table.
@@ -121,3 +119,20 @@ pub const ALL: &[Code] = &[
     crate::window::codes::WINDOW_COLUMNS,
     PLANNER,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_listed_once_and_has_a_page() {
+        assert!(crate::window::codes::ALL.iter().all(|code| ALL.contains(code)));
+        for (i, code) in ALL.iter().enumerate() {
+            assert!(ALL.iter().take(i).all(|other| other.id != code.id), "{code} is listed twice");
+            let page = format!("{}/../../docs/errors/{}.md", env!("CARGO_MANIFEST_DIR"), code.id);
+            let text = std::fs::read_to_string(&page).unwrap_or_default();
+            let heading = format!("# {}: {}", code.id, code.title);
+            assert_eq!(text.lines().next(), Some(heading.as_str()), "{page}");
+        }
+    }
+}

@@ -105,6 +105,12 @@ impl<'a> Lines<'a> {
         range.start..end
     }
 
+    /// Where a text that ends too early ends.
+    pub(crate) fn last_character(&self) -> Option<Range<usize>> {
+        let text = self.text.trim_end();
+        text.char_indices().next_back().map(|(i, _)| i..text.len())
+    }
+
     /// The bytes of a planner's span.
     pub(crate) fn planner_range(&self, span: datafusion_common::Span) -> Option<Range<usize>> {
         let location = |l: datafusion_common::Location| Location { line: l.line, column: l.column };

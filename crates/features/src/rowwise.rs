@@ -19,11 +19,8 @@ use crate::sql::blame::{Blame, merged};
 use crate::sql::parse;
 use crate::sql::prepare::Preparer;
 use crate::sql::provider::Planner;
-use crate::sql::scope::{self, Column, Rel, Scope};
+use crate::sql::scope::{self, Column, ROW, Rel, Scope};
 use crate::sql::walk::{Clause, Walk, Windows};
-
-/// What the row is called where SQL needs a name; it may be used as a qualifier.
-const ROW: &str = "row";
 
 /// A condition over a row. Null is not true.
 #[derive(Clone, Debug)]

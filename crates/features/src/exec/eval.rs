@@ -86,7 +86,8 @@ impl ExprSet {
 
     /// Whether the outputs are the first `width` input columns, in order, and there are no others.
     pub(crate) fn is_identity(&self, width: usize) -> bool {
-        self.outputs.len() == width && self.outputs.iter().enumerate().all(|(i, o)| matches!(o, Output::Column(c) if *c == i))
+        self.outputs.len() == width
+            && self.outputs.iter().enumerate().all(|(i, o)| matches!(o, Output::Column(c) if *c == i))
     }
 
     fn try_evaluate(&self, batch: &RecordBatch) -> Result<Result<RecordBatch>, (usize, DataFusionError)> {

@@ -72,7 +72,9 @@ impl Lookup {
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(residual.columns.len());
         for column in &residual.columns {
             columns.push(match *column {
-                JoinColumn::Stream(i) => take(&stream_column(&rows.columns, i)?, &stream_places, None).map_err(internal)?,
+                JoinColumn::Stream(i) => {
+                    take(&stream_column(&rows.columns, i)?, &stream_places, None).map_err(internal)?
+                }
                 JoinColumn::Table(i) => self.taken(i, &table_places)?,
             });
         }
@@ -97,8 +99,7 @@ impl Lookup {
             .into_iter()
             .filter_map(|e| matched.get(e.row).map(|&row| RowError { row: row as usize, message: e.message }))
             .collect();
-        let kept: Vec<u32> =
-            (0..found.len() as u32).filter(|&i| failed.iter().all(|e| e.row != i as usize)).collect();
+        let kept: Vec<u32> = (0..found.len() as u32).filter(|&i| failed.iter().all(|e| e.row != i as usize)).collect();
         reject(&rows.meta, failed, rejected);
         *found = kept.iter().filter_map(|&i| found.get(i as usize).copied()).collect();
         *rows = rows.take(&kept).map_err(internal)?;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use arrow::compute::concat_batches;
 use millstream_core::rows::MetaColumns;
-use millstream_core::{DeadLetter, Meta, Progress, Result, Rows, StateReader, StateSize, StateWriter, Step, StepOutput};
+use millstream_core::{
+    DeadLetter, Meta, Progress, Result, Rows, StateReader, StateSize, StateWriter, Step, StepOutput,
+};
 
 use super::eval::{Evaluated, ExprSet, internal, kept_by, mask_of, reject, select};
 use super::join::Lookup;
@@ -140,9 +142,7 @@ fn filter(plan: &FilterPlan, rows: &mut Rows, rejected: &mut Vec<DeadLetter>) ->
     let kept = match (kept_by(mask_of(&mask)?), places) {
         (kept, None) => kept,
         (None, Some(places)) => Some(places),
-        (Some(kept), Some(places)) => {
-            Some(kept.into_iter().filter_map(|i| places.get(i as usize).copied()).collect())
-        }
+        (Some(kept), Some(places)) => Some(kept.into_iter().filter_map(|i| places.get(i as usize).copied()).collect()),
     };
     if let Some(columns) = &plan.keep {
         rows.columns = select(&rows.columns, columns, &plan.schema)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::Field;
+use arrow::datatypes::{DataType, Field};
 use datafusion_common::{JoinType, NullEquality};
 use datafusion_expr::logical_plan::Join;
 use datafusion_expr::utils::split_conjunction;
@@ -73,7 +73,9 @@ impl Translator<'_> {
         let span = self.span_of(all.iter().copied());
         if join.null_equality == NullEquality::NullEqualsNull {
             return self.stop(
-                SqlProblem::new(codes::JOIN_KEY, "a join that finds NULL by NULL is not possible").help("use =").at(span),
+                SqlProblem::new(codes::JOIN_KEY, "a join that finds NULL by NULL is not possible")
+                    .help("use =")
+                    .at(span),
             );
         }
         let (pairs, rest) = conditions(join, &sides);
@@ -95,11 +97,14 @@ impl Translator<'_> {
             let read = reads(&pair.table, sides.table.schema(), &mut of_table);
             self.planner(read)?;
         }
+        if of_stream.is_empty() {
+            of_stream.insert(0);
+        }
         let stream = self.node(sides.stream, &of_stream)?;
         let table = self.node(sides.table, &of_table)?;
         let (keys, extra) = self.key_pairs(&table, pairs, span)?;
         let rest: Vec<Expr> = rest.into_iter().chain(extra).collect();
-        let keys = self.keys(&stream, &table, &keys)?;
+        let keys = self.keys(&stream, &table, keys)?;
         let columns = |of: JoinColumn| match of {
             JoinColumn::Stream(i) => of_stream.iter().nth(i).map(|c| c + sides.stream_at),
             JoinColumn::Table(i) => of_table.iter().nth(i).map(|c| c + sides.table_at),
@@ -113,7 +118,8 @@ impl Translator<'_> {
     }
 
     fn side_of(&self, sides: &Sides<'_>, column: usize, of_stream: &mut Required, of_table: &mut Required) {
-        let in_table = if sides.table_at > sides.stream_at { column >= sides.table_at } else { column < sides.stream_at };
+        let in_table =
+            if sides.table_at > sides.stream_at { column >= sides.table_at } else { column < sides.stream_at };
         if in_table {
             of_table.insert(column - sides.table_at);
         } else {
@@ -152,17 +158,36 @@ impl Translator<'_> {
         if !found.is_empty() && found.iter().all(Option::is_some) {
             return Ok((found.into_iter().flatten().collect(), extra));
         }
-        let names: Vec<String> = key.iter().filter_map(|&k| declared.fields().get(k)).map(|f| format!("`{}`", f.name())).collect();
+        let names: Vec<String> =
+            key.iter().filter_map(|&k| declared.fields().get(k)).map(|f| format!("`{}`", f.name())).collect();
         let names = names.join(" and ");
-        let equalities = "write an equality between a column of the stream and the key: ON <stream>.<column> = <table>.<key>";
+        let equalities =
+            "write an equality between a column of the stream and the key: ON <stream>.<column> = <table>.<key>";
         self.stop(
-            SqlProblem::new(codes::JOIN_KEY, format!("the join does not find rows of `{name}` by their key, which is {names}"))
-                .help(format!("{equalities}; further conditions may be added with AND. A table can be given another key with `key:`"))
-                .at(span),
+            SqlProblem::new(
+                codes::JOIN_KEY,
+                format!("the join does not find rows of `{name}` by their key, which is {names}"),
+            )
+            .help(format!(
+                "{equalities}; further conditions may be added with AND. A table can be given another key with `key:`"
+            ))
+            .at(span),
         )
     }
 
-    fn keys(&mut self, stream: &Node, table: &Node, pairs: &[Pair]) -> Result<(ExprSet, ExprSet), super::translate::Stopped> {
+    fn keys(
+        &mut self,
+        stream: &Node,
+        table: &Node,
+        mut pairs: Vec<Pair>,
+    ) -> Result<(ExprSet, ExprSet), super::translate::Stopped> {
+        for pair in &mut pairs {
+            let (a, b) = (type_of(&pair.stream, &stream.schema), type_of(&pair.table, &table.schema));
+            let (a, b) = (self.planner(a)?, self.planner(b)?);
+            if matches!(&a, DataType::Dictionary(_, value) if **value == b) {
+                pair.stream = datafusion_expr::cast(pair.stream.clone(), b);
+            }
+        }
         let mut sets = Vec::with_capacity(2);
         for (node, of_stream) in [(stream, true), (table, false)] {
             let exprs: Vec<&Expr> = pairs.iter().map(|p| if of_stream { &p.stream } else { &p.table }).collect();
@@ -294,20 +319,18 @@ fn conditions(join: &Join, sides: &Sides<'_>) -> (Vec<Pair>, Vec<Expr>) {
         let (stream, table) = if left_is_stream { (left, right) } else { (right, left) };
         pairs.push(Pair { stream: stream.clone(), table: table.clone() });
     }
-    let only = |e: &Expr, plan: &LogicalPlan| {
-        let columns = e.column_refs();
-        !columns.is_empty() && columns.iter().all(|c| plan.schema().index_of_column(c).is_ok())
+    let within =
+        |e: &Expr, plan: &LogicalPlan| e.column_refs().iter().all(|c| plan.schema().index_of_column(c).is_ok());
+    // The stream's side may be a constant, the table's may not.
+    let across = |stream: &Expr, table: &Expr| {
+        within(stream, sides.stream) && within(table, sides.table) && !table.column_refs().is_empty()
     };
     for conjunct in join.filter.iter().flat_map(split_conjunction) {
         match unalias(conjunct) {
-            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right })
-                if only(left, sides.stream) && only(right, sides.table) =>
-            {
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) if across(left, right) => {
                 pairs.push(Pair { stream: (**left).clone(), table: (**right).clone() });
             }
-            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right })
-                if only(left, sides.table) && only(right, sides.stream) =>
-            {
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) if across(right, left) => {
                 pairs.push(Pair { stream: (**right).clone(), table: (**left).clone() });
             }
             other => rest.push(other.clone()),

@@ -81,7 +81,8 @@ pub fn plan_query(sql: &str, catalog: &Catalog, options: &QueryOptions) -> Resul
     let planner = Planner::new(relations.chain(tables).collect());
     if !problems.is_empty() {
         // Types are checked all the same, for what can be planned on its own.
-        let more = if output.known { Blame::new(&planner, &lines).knowing(&problems).types(&query) } else { Vec::new() };
+        let more =
+            if output.known { Blame::new(&planner, &lines).knowing(&problems).types(&query) } else { Vec::new() };
         return Err(blame::merged(problems, more));
     }
     if !output.stream {
@@ -95,7 +96,13 @@ pub fn plan_query(sql: &str, catalog: &Catalog, options: &QueryOptions) -> Resul
     let required: Required = (0..plan.schema().fields().len()).collect();
     match translator.node(&plan, &required) {
         Ok(node) => finish(node, &plan, translator.tables).map_err(|problem| {
-            vec![problem.at(query.body.as_select().and_then(|s| s.projection.last()).and_then(|i| lines.range(i.span())))]
+            vec![
+                problem.at(query
+                    .body
+                    .as_select()
+                    .and_then(|s| s.projection.last())
+                    .and_then(|i| lines.range(i.span()))),
+            ]
         }),
         Err(_) => {
             let problems = translator.problems;

@@ -4,14 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::{Column, DFSchema, DFSchemaRef, DataFusionError, TableReference};
+use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, TableReference};
 use datafusion_expr::Expr;
 
-use super::compile::{compile, unalias};
+use super::StateInfo;
+use super::compile::compile;
 use super::op::Op;
 use super::render;
-use super::StateInfo;
 use crate::exec::eval::{ExprSet, Output};
 
 /// Column indexes.
@@ -103,17 +102,8 @@ impl Node {
 
     /// An expression for people.
     pub(crate) fn words(&self, expr: &Expr) -> String {
-        let labelled = expr.clone().transform(|e| {
-            let label = match &e {
-                Expr::Column(c) => self.schema.index_of_column(c).ok().and_then(|i| self.known.get(i)),
-                _ => None,
-            };
-            Ok(match label {
-                Some(known) => Transformed::yes(Expr::Column(Column::new_unqualified(known.label.clone()))),
-                None => Transformed::no(e),
-            })
-        });
-        labelled.map_or_else(|_| expr.to_string(), |e| unalias(&e.data).human_display().to_string())
+        let labels: Vec<String> = self.known.iter().map(|k| k.label.clone()).collect();
+        render::words(expr, &self.schema, &labels)
     }
 
     /// Compiles expressions over the output; fields are named and typed by `fields`.

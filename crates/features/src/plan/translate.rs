@@ -132,6 +132,10 @@ impl Translator<'_> {
             let read = reads(expr, projection.input.schema(), &mut below);
             self.planner(read)?;
         }
+        if below.is_empty() {
+            // Constants still need rows to stand in, and rows need a column to be counted by.
+            below.insert(0);
+        }
         let mut node = self.node(&projection.input, &below)?;
         let exprs: Vec<&Expr> = wanted.iter().map(|(_, e)| *e).collect();
         let compiled = node.set(&exprs, Vec::new());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion_common::{DFSchemaRef, ScalarValue};
-use datafusion_expr::expr::{NullTreatment, Sort, WindowFunction as PlannedFunction, WindowFunctionParams};
+use datafusion_expr::expr::{Case, NullTreatment, Sort, WindowFunction as PlannedFunction, WindowFunctionParams};
 use datafusion_expr::logical_plan::Window;
 use datafusion_expr::{Expr, LogicalPlan, WindowFrameBound, WindowFrameUnits};
 
@@ -62,9 +62,8 @@ fn group(plan: &LogicalPlan) -> (Vec<&Window>, &LogicalPlan) {
     while let LogicalPlan::Window(window) = next {
         let width = window.input.schema().fields().len();
         let above = layers.iter().flat_map(|l| l.window_expr.iter());
-        let independent = above.flat_map(|e| e.column_refs()).all(|c| {
-            window.schema.index_of_column(c).is_ok_and(|i| i < width)
-        });
+        let independent =
+            above.flat_map(|e| e.column_refs()).all(|c| window.schema.index_of_column(c).is_ok_and(|i| i < width));
         if !independent {
             break;
         }
@@ -92,7 +91,12 @@ impl Translator<'_> {
                 output += 1;
             }
         }
-        let passed: Required = required.iter().copied().filter(|&i| i < width).collect();
+        let mut passed: Required = required.iter().copied().filter(|&i| i < width).collect();
+        let padded = passed.is_empty();
+        if padded {
+            // Rows without any column can't be told how many they are.
+            passed.insert(0);
+        }
         if functions.is_empty() {
             return self.node(base, &passed);
         }
@@ -105,11 +109,20 @@ impl Translator<'_> {
         let node = self.node(base, &below)?;
         if let Start::Table(name) = &node.start {
             return self.stop(
-                SqlProblem::new(codes::NO_STREAM, format!("`{name}` is a table, and windows are computed over streams"))
-                    .help("compute the column when the table is made"),
+                SqlProblem::new(
+                    codes::NO_STREAM,
+                    format!("`{name}` is a table, and windows are computed over streams"),
+                )
+                .help("compute the column when the table is made"),
             );
         }
-        self.operator(plan, node, &functions, &below, &passed)
+        let node = self.operator(plan, node, &functions, &below, &passed)?;
+        if !padded {
+            return Ok(node);
+        }
+        let columns: Vec<usize> = (1..node.schema.fields().len()).collect();
+        let narrowed = node.narrowed(&columns);
+        self.planner(narrowed)
     }
 
     fn operator(
@@ -197,7 +210,7 @@ impl Translator<'_> {
         self.check_partition(planned, node)?;
         let frame = self.frame(planned)?;
         let (function, values) = self.what(planned, &node.schema, &output)?;
-        let arguments_of = values.iter().map(|e| arguments.add(e, node)).collect();
+        let arguments_of = values.iter().map(|e| arguments.add(&guarded(e, params.filter.as_deref()), node)).collect();
         let tie_breaks = params
             .order_by
             .iter()
@@ -284,9 +297,11 @@ impl Translator<'_> {
             (WindowFrameUnits::Rows, WindowFrameBound::Preceding(v), WindowFrameBound::CurrentRow) if v.is_null() => {
                 Some(Frame::Rows(None))
             }
-            (WindowFrameUnits::Rows, WindowFrameBound::Preceding(ScalarValue::UInt64(Some(n))), WindowFrameBound::CurrentRow) => {
-                Some(Frame::Rows(Some(*n)))
-            }
+            (
+                WindowFrameUnits::Rows,
+                WindowFrameBound::Preceding(ScalarValue::UInt64(Some(n))),
+                WindowFrameBound::CurrentRow,
+            ) => Some(Frame::Rows(Some(*n))),
             _ => None,
         };
         match range {
@@ -390,6 +405,17 @@ impl Translator<'_> {
                 let message = "the percentile of APPROX_PERCENTILE_CONT is not a number from 0 to 1";
                 self.refuse(planned, codes::WINDOW_ARGUMENT, message, "write APPROX_PERCENTILE_CONT(x, 0.95) OVER (…)")
             }
+        }
+    }
+}
+
+/// What FILTER leaves out is not even evaluated: `SUM(a / b) FILTER (WHERE b <> 0)` has no row that fails.
+fn guarded(argument: &Expr, filter: Option<&Expr>) -> Expr {
+    match (unalias(argument), filter) {
+        (Expr::Column(_), _) | (_, None) => argument.clone(),
+        (argument, Some(filter)) => {
+            let branch = (Box::new(filter.clone()), Box::new(argument.clone()));
+            Expr::Case(Case { expr: None, when_then_expr: vec![branch], else_expr: None })
         }
     }
 }

@@ -5,12 +5,13 @@ use std::ops::{ControlFlow, Range};
 use arrow::datatypes::DataType;
 use datafusion_common::DataFusionError;
 use datafusion_expr::LogicalPlan;
-use datafusion_sql::sqlparser::ast::{
-    Cte, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Join, JoinConstraint, JoinOperator, Query, Select,
-    SelectItem, SetExpr, Spanned, TableFactor, Value, ValueWithSpan, Visit, Visitor, With, visit_expressions,
-};
 use datafusion_sql::sqlparser::ast::helpers::attached_token::AttachedToken;
+use datafusion_sql::sqlparser::ast::{
+    Cte, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Join, JoinConstraint, JoinOperator, Query,
+    Select, SelectItem, SetExpr, Spanned, TableFactor, Value, ValueWithSpan, Visit, Visitor, With, visit_expressions,
+};
 
+use super::functions::takes_numbers;
 use super::provider::Planner;
 use crate::codes;
 use crate::names::type_name;
@@ -79,7 +80,10 @@ pub(crate) struct Blame<'a> {
 }
 
 fn literal_true() -> Expr {
-    Expr::Value(ValueWithSpan { value: Value::Boolean(true), span: datafusion_sql::sqlparser::tokenizer::Span::empty() })
+    Expr::Value(ValueWithSpan {
+        value: Value::Boolean(true),
+        span: datafusion_sql::sqlparser::tokenizer::Span::empty(),
+    })
 }
 
 impl<'a> Blame<'a> {
@@ -306,8 +310,19 @@ impl<'b, 'a> Probe<'b, 'a> {
                     .nth(1)
                     .map(|c| c.lines().map(str::trim).filter(|l| !l.is_empty()).take(3).collect())
                     .unwrap_or_default();
-                let problem = SqlProblem::new(codes::TYPE, format!("`{shown}` does not take ({})", kinds.join(", ")));
-                if takes.is_empty() { problem.help(clean(error)) } else { problem.help(format!("it is {}", takes.join(" or "))) }
+                let given: Vec<String> = arguments(f).into_iter().map(|a| format!("`{a}`")).collect();
+                let message = match (given.as_slice(), kinds.as_slice()) {
+                    ([given], [kind]) => format!("`{shown}` does not take {given}, which is {kind}"),
+                    _ => format!("`{shown}` does not take ({})", kinds.join(", ")),
+                };
+                let problem = SqlProblem::new(codes::TYPE, message);
+                if takes_numbers(&f.name.to_string()) {
+                    problem.help("it takes numbers; what is written as text becomes one with CAST(x AS DOUBLE)")
+                } else if takes.is_empty() {
+                    problem.help(clean(error))
+                } else {
+                    problem.help(format!("it is {}", takes.join(" or ")))
+                }
             }
             Expr::Cast { expr: inner, data_type, .. } => match name(inner) {
                 Some(kind) => SqlProblem::new(codes::TYPE, format!("a {kind} can't be cast to {data_type}")),
@@ -378,13 +393,14 @@ impl Visitor for Search<'_, '_, '_> {
 
     fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         let mut failed = self.failed_below.pop().unwrap_or(false);
-        if !failed && self.queries == 0 {
-            if let Err(error) = self.probe.kind(expr) {
-                if !self.probe.blame.is_known(expr) {
-                    self.problems.push(self.probe.describe(expr, &error));
-                }
-                failed = true;
+        if !failed
+            && self.queries == 0
+            && let Err(error) = self.probe.kind(expr)
+        {
+            if !self.probe.blame.is_known(expr) {
+                self.problems.push(self.probe.describe(expr, &error));
             }
+            failed = true;
         }
         if failed && let Some(above) = self.failed_below.last_mut() {
             *above = true;

@@ -52,10 +52,9 @@ impl Preparer<'_> {
     /// `(w ROWS 3 PRECEDING)`: what `w` says, and then some.
     fn inherit(&mut self, mut spec: WindowSpec, windows: &Windows) -> WindowSpec {
         let Some(base) = spec.window_name.take() else { return spec };
-        let named = windows
-            .iter()
-            .find(|(name, _)| *name == base.value)
-            .or_else(|| windows.iter().find(|(name, _)| base.quote_style.is_none() && name.eq_ignore_ascii_case(&base.value)));
+        let named = windows.iter().find(|(name, _)| *name == base.value).or_else(|| {
+            windows.iter().find(|(name, _)| base.quote_style.is_none() && name.eq_ignore_ascii_case(&base.value))
+        });
         let Some((_, from)) = named else {
             let known: Vec<&str> = windows.iter().map(|(name, _)| name.as_str()).collect();
             let help = did_you_mean(&base.value, &known, "windows")
@@ -127,7 +126,9 @@ impl Walk<'_, '_> {
             self.preparer.report(
                 SqlProblem::new(
                     codes::WINDOW_ORDER,
-                    format!("the window of `{shown}` has no ORDER BY, so it would take in rows that have not arrived yet"),
+                    format!(
+                        "the window of `{shown}` has no ORDER BY, so it would take in rows that have not arrived yet"
+                    ),
                 )
                 .help_opt(help.or_else(|| Some("keep the event time column in the query below".to_owned())))
                 .at(span),
@@ -150,9 +151,12 @@ impl Walk<'_, '_> {
             );
         } else if first.options.asc == Some(false) {
             self.preparer.report(
-                SqlProblem::new(codes::WINDOW_ORDER, "a window over a stream is ordered by event time ascending; DESC would look ahead")
-                    .help("leave DESC out; with PRECEDING the frame looks back in time")
-                    .at(at),
+                SqlProblem::new(
+                    codes::WINDOW_ORDER,
+                    "a window over a stream is ordered by event time ascending; DESC would look ahead",
+                )
+                .help("leave DESC out; with PRECEDING the frame looks back in time")
+                .at(at),
             );
         }
     }
@@ -162,9 +166,10 @@ impl Walk<'_, '_> {
     }
 
     fn check_partition(&mut self, spec: &WindowSpec, shown: &str, span: Option<Range<usize>>) {
-        let at = spec.partition_by.first().map(|first| {
-            spec.partition_by.iter().fold(first.span(), |all, e| all.union(&e.span()))
-        });
+        let at = spec
+            .partition_by
+            .first()
+            .map(|first| spec.partition_by.iter().fold(first.span(), |all, e| all.union(&e.span())));
         let at = at.and_then(|s| self.preparer.lines.range(s)).or(span);
         match self.preparer.partitioned_by {
             PartitionedBy::Single => {}
@@ -242,7 +247,8 @@ impl Walk<'_, '_> {
             WindowFrameBound::Preceding(Some(offset)) => {
                 let at = self.preparer.lines.range(offset.span()).or(span);
                 if frame.units == WindowFrameUnits::Rows {
-                    if !matches!(strip(offset), Expr::Value(ValueWithSpan { value: Value::Number(n, _), .. }) if n.parse::<u64>().is_ok()) {
+                    if !matches!(strip(offset), Expr::Value(ValueWithSpan { value: Value::Number(n, _), .. }) if n.parse::<u64>().is_ok())
+                    {
                         self.frame_problem(
                             format!("ROWS takes a whole number of rows, not `{offset}`"),
                             "write ROWS BETWEEN 10 PRECEDING AND CURRENT ROW, or RANGE with an INTERVAL",
@@ -265,9 +271,8 @@ impl Walk<'_, '_> {
     /// Brings an interval into the one form that the planner surely reads.
     fn check_range(&mut self, offset: &mut Expr, at: Option<Range<usize>>) {
         let text = match strip(offset) {
-            Expr::Interval(Interval { value, leading_field, last_field: None, .. }) => {
-                interval_text(value).map(|v| leading_field.as_ref().map_or_else(|| v.clone(), |unit| format!("{v} {unit}")))
-            }
+            Expr::Interval(Interval { value, leading_field, last_field: None, .. }) => interval_text(value)
+                .map(|v| leading_field.as_ref().map_or_else(|| v.clone(), |unit| format!("{v} {unit}"))),
             Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) => Some(text.clone()),
             _ => None,
         };
@@ -280,7 +285,11 @@ impl Walk<'_, '_> {
             return;
         };
         let Ok(interval) = parse_interval_month_day_nano(&text) else {
-            self.frame_problem(format!("`{text}` is not an interval"), "write INTERVAL '90 seconds', '5 minutes', '1 day'", at);
+            self.frame_problem(
+                format!("`{text}` is not an interval"),
+                "write INTERVAL '90 seconds', '5 minutes', '1 day'",
+                at,
+            );
             return;
         };
         if interval.months != 0 {
@@ -295,7 +304,11 @@ impl Walk<'_, '_> {
         match ns {
             None => self.frame_problem(format!("`{text}` is too long"), "use UNBOUNDED PRECEDING", at),
             Some(ns) if ns < 0 => {
-                self.frame_problem(format!("`{text}` is negative"), "PRECEDING already looks back: leave the minus out", at);
+                self.frame_problem(
+                    format!("`{text}` is negative"),
+                    "PRECEDING already looks back: leave the minus out",
+                    at,
+                );
             }
             Some(ns) => {
                 let value = Value::SingleQuotedString(format!("{ns} nanoseconds"));

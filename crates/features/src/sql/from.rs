@@ -15,7 +15,7 @@ use crate::problem::SqlProblem;
 
 impl Preparer<'_> {
     /// Walks FROM and gives the names it brings into scope.
-    pub(crate) fn from_clause(&mut self, select: &mut Select) -> Scope {
+    pub(crate) fn scope_of(&mut self, select: &mut Select) -> Scope {
         let mut scope = Scope::default();
         if select.from.is_empty() {
             let names: Vec<&str> = self.catalog.relations.iter().map(|r| r.name.as_str()).collect();
@@ -50,7 +50,9 @@ impl Preparer<'_> {
             let message = format!("`{}` is a stream, and a stream can be joined with tables only", rel.qualifier);
             self.report(
                 SqlProblem::new(codes::STREAM_JOIN, message)
-                    .help("use OVER windows to look at other rows of the stream; declare reference data under `tables:`")
+                    .help(
+                        "use OVER windows to look at other rows of the stream; declare reference data under `tables:`",
+                    )
                     .at(span.clone()),
             );
         }
@@ -130,7 +132,10 @@ impl Preparer<'_> {
             return;
         }
         if ident.value != right_ident.value {
-            let message = format!("USING needs one name for both sides; here it is `{}` and `{}`", ident.value, right_ident.value);
+            let message = format!(
+                "USING needs one name for both sides; here it is `{}` and `{}`",
+                ident.value, right_ident.value
+            );
             self.report(SqlProblem::new(codes::UNKNOWN_COLUMN, message).help("use ON").at(span));
             return;
         }
@@ -154,9 +159,12 @@ impl Preparer<'_> {
                     && json_path.is_none();
                 if !plain {
                     self.report(
-                        SqlProblem::new(codes::UNSUPPORTED, format!("`{name}` can only be read as it is: without arguments, version or sample"))
-                            .help("name a stream or a table")
-                            .at(span),
+                        SqlProblem::new(
+                            codes::UNSUPPORTED,
+                            format!("`{name}` can only be read as it is: without arguments, version or sample"),
+                        )
+                        .help("name a stream or a table")
+                        .at(span),
                     );
                     return unknown(alias.as_ref().map_or_else(String::new, |a| a.name.value.clone()));
                 }
@@ -165,7 +173,9 @@ impl Preparer<'_> {
             }
             TableFactor::Derived { lateral, subquery, alias, sample } => {
                 if *lateral || sample.is_some() {
-                    self.report(SqlProblem::new(codes::UNSUPPORTED, "LATERAL and sampling are not possible here").at(span));
+                    self.report(
+                        SqlProblem::new(codes::UNSUPPORTED, "LATERAL and sampling are not possible here").at(span),
+                    );
                 }
                 let output = self.query(subquery, false);
                 if alias.is_none() {
@@ -234,7 +244,8 @@ impl Preparer<'_> {
             self.has_event_time = relation.event_time.is_some();
             return (found, stream_output(relation));
         }
-        let columns = self.catalog.table(&found).map(|t| t.schema.fields().iter().map(|f| Column::plain(f.name())).collect());
+        let columns =
+            self.catalog.table(&found).map(|t| t.schema.fields().iter().map(|f| Column::plain(f.name())).collect());
         (found, Output { columns: columns.unwrap_or_default(), stream: false, known: true })
     }
 }

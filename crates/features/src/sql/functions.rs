@@ -5,10 +5,34 @@ use std::sync::{Arc, LazyLock};
 
 use datafusion_expr::{AggregateUDF, ScalarUDF, Volatility, WindowUDF};
 
+/// Aggregates of numbers. The planner's own list of what they take names types that no pipeline file has.
+pub(super) fn takes_numbers(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let families = ["sum", "avg", "mean", "var", "stddev", "covar", "corr", "regr_", "approx_percentile", "approx_median"];
+    families.iter().any(|family| name.starts_with(family))
+}
+
 /// Functions that our window operator computes.
 const WINDOWED: &[&str] = &[
-    "count", "sum", "avg", "min", "max", "var", "var_pop", "stddev", "stddev_pop", "covar_samp", "covar_pop", "corr",
-    "regr_slope", "first_value", "last_value", "nth_value", "lag", "row_number", "approx_distinct",
+    "count",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "var",
+    "var_pop",
+    "stddev",
+    "stddev_pop",
+    "covar_samp",
+    "covar_pop",
+    "corr",
+    "regr_slope",
+    "first_value",
+    "last_value",
+    "nth_value",
+    "lag",
+    "row_number",
+    "approx_distinct",
     "approx_percentile_cont",
 ];
 
@@ -47,7 +71,10 @@ impl Functions {
 
     fn new() -> Self {
         let mut scalar = BTreeMap::new();
-        for f in datafusion_functions::all_default_functions() {
+        // What a batch engine knows of its files, and a stream has none of.
+        let of_files = ["input_file_name", "file_row_index"];
+        let all = datafusion_functions::all_default_functions();
+        for f in all.into_iter().filter(|f| !of_files.contains(&f.name())) {
             for alias in f.aliases() {
                 scalar.insert(alias.clone(), f.clone());
             }

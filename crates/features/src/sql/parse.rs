@@ -1,6 +1,8 @@
 //! Text to syntax tree.
 
-use datafusion_sql::sqlparser::ast::{Expr, Query, SelectItem, Statement};
+use std::ops::ControlFlow;
+
+use datafusion_sql::sqlparser::ast::{Expr, Query, SelectItem, Statement, Visit, Visitor};
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
 use datafusion_sql::sqlparser::tokenizer::{Span, Token};
@@ -10,22 +12,61 @@ use crate::problem::{Lines, SqlProblem};
 
 /// Nesting deeper than this is refused rather than risking the stack.
 const DEPTH_MAX: usize = 60;
+/// So are longer chains of operators, which are as deep as they are long.
+const CHAIN_MAX: usize = 250;
+/// And longer texts.
+const TEXT_BYTES_MAX: usize = 64 * 1024;
 
 fn parser() -> Parser<'static> {
     static DIALECT: GenericDialect = GenericDialect {};
     Parser::new(&DIALECT).with_recursion_limit(DEPTH_MAX)
 }
 
+fn open(lines: &Lines<'_>) -> Result<Parser<'static>, SqlProblem> {
+    if lines.text().len() > TEXT_BYTES_MAX {
+        let message = format!("the SQL is {} bytes long; {TEXT_BYTES_MAX} are allowed", lines.text().len());
+        return Err(SqlProblem::new(SYNTAX, message).help("split it into several steps"));
+    }
+    parser().try_with_sql(lines.text()).map_err(|e| syntax(&e, lines, None))
+}
+
+fn too_deep(levels: usize) -> SqlProblem {
+    SqlProblem::new(SYNTAX, format!("the SQL is nested deeper than {levels} levels"))
+        .help("split it into several steps, or into a WITH query")
+}
+
+/// Refuses trees that would take planning and evaluation, which walk them by recursion, too deep.
+fn shallow<T: Visit>(tree: T) -> Result<T, SqlProblem> {
+    struct Depth(usize);
+    impl Visitor for Depth {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+            self.0 += 1;
+            if self.0 > CHAIN_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+
+        fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+            self.0 -= 1;
+            ControlFlow::Continue(())
+        }
+    }
+    match tree.visit(&mut Depth(0)) {
+        ControlFlow::Continue(()) => Ok(tree),
+        ControlFlow::Break(()) => Err(too_deep(CHAIN_MAX)),
+    }
+}
+
 /// Parses one SELECT.
 pub(crate) fn query(lines: &Lines<'_>) -> Result<Query, SqlProblem> {
-    let mut parser = parser().try_with_sql(lines.text()).map_err(|e| syntax(&e, lines, None))?;
+    let mut parser = open(lines)?;
     let statements = match parser.parse_statements() {
         Ok(statements) => statements,
         Err(e) => return Err(syntax(&e, lines, Some(&parser))),
     };
     let mut statements = statements.into_iter();
     match (statements.next(), statements.next()) {
-        (Some(Statement::Query(query)), None) => Ok(*query),
+        (Some(Statement::Query(query)), None) => shallow(*query),
         (None, _) => Err(SqlProblem::new(NOT_A_SELECT, "there is no SQL here").help("write a SELECT … FROM …")),
         (Some(_), Some(_)) => {
             Err(SqlProblem::new(NOT_A_SELECT, "there is more than one statement").help("a step holds one SELECT"))
@@ -42,23 +83,27 @@ pub(crate) fn query(lines: &Lines<'_>) -> Result<Query, SqlProblem> {
 
 /// Parses one expression.
 pub(crate) fn expression(lines: &Lines<'_>) -> Result<Expr, SqlProblem> {
-    let mut parser = parser().try_with_sql(lines.text()).map_err(|e| syntax(&e, lines, None))?;
+    let mut parser = open(lines)?;
     let parsed = parser.parse_expr();
     finish(parsed, &mut parser, lines)
 }
 
 /// Parses one item of a select list: `*`, `a`, `a + b AS c`.
 pub(crate) fn select_item(lines: &Lines<'_>) -> Result<SelectItem, SqlProblem> {
-    let mut parser = parser().try_with_sql(lines.text()).map_err(|e| syntax(&e, lines, None))?;
+    let mut parser = open(lines)?;
     let parsed = parser.parse_select_item();
     finish(parsed, &mut parser, lines)
 }
 
-fn finish<T>(parsed: Result<T, ParserError>, parser: &mut Parser<'_>, lines: &Lines<'_>) -> Result<T, SqlProblem> {
+fn finish<T: Visit>(
+    parsed: Result<T, ParserError>,
+    parser: &mut Parser<'_>,
+    lines: &Lines<'_>,
+) -> Result<T, SqlProblem> {
     let value = parsed.map_err(|e| syntax(&e, lines, Some(parser)))?;
     let rest = parser.peek_token();
     if rest.token == Token::EOF {
-        return Ok(value);
+        return shallow(value);
     }
     Err(SqlProblem::new(SYNTAX, format!("`{}` stands where the expression should end", rest.token))
         .at(lines.range(rest.span)))
@@ -69,8 +114,7 @@ fn syntax(error: &ParserError, lines: &Lines<'_>, parser: Option<&Parser<'_>>) -
     let text = match error {
         ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.clone(),
         ParserError::RecursionLimitExceeded => {
-            return SqlProblem::new(SYNTAX, format!("the SQL is nested deeper than {DEPTH_MAX} levels"))
-                .help("split it into several steps, or into a WITH query");
+            return too_deep(DEPTH_MAX);
         }
     };
     let (message, place) = match text.rfind(" at Line: ") {
@@ -83,7 +127,8 @@ fn syntax(error: &ParserError, lines: &Lines<'_>, parser: Option<&Parser<'_>>) -
             let start = datafusion_sql::sqlparser::tokenizer::Location { line, column };
             token_at(lines, start)
         })
-        .or_else(|| token.and_then(|s| lines.range(s)));
+        .or_else(|| token.and_then(|s| lines.range(s)))
+        .or_else(|| lines.last_character());
     let mut message = message.trim().trim_end_matches(',').to_owned();
     if let Some(rest) = message.strip_prefix("sql parser error: ") {
         message = rest.to_owned();
@@ -110,7 +155,15 @@ fn token_at(
     Some(first.start..first.start + length.max(first.len()))
 }
 
+/// The clauses of a SELECT, in the order that SQL has them in.
+const CLAUSES: &str = "SELECT … FROM … WHERE … GROUP BY … HAVING … WINDOW … QUALIFY … ORDER BY … LIMIT …";
+
 fn hint(lines: &Lines<'_>, span: Option<std::ops::Range<usize>>) -> Option<String> {
-    let before = lines.text().get(..span?.start)?.trim_end();
+    let span = span?;
+    let found = lines.text().get(span.clone()).unwrap_or_default().to_uppercase();
+    if ["FROM", "WHERE", "GROUP", "HAVING", "WINDOW", "QUALIFY", "ORDER"].contains(&found.as_str()) {
+        return Some(format!("clauses come in this order: {CLAUSES}"));
+    }
+    let before = lines.text().get(..span.start)?.trim_end();
     before.ends_with(',').then(|| "is there a comma too many before it?".to_owned())
 }

@@ -53,7 +53,8 @@ impl<'a> Preparer<'a> {
         let upper = self.lines.text().to_ascii_uppercase();
         let part = |c: char| c.is_alphanumeric() || c == '_';
         let whole = |&(i, _): &(usize, &str)| {
-            !upper[..i].chars().next_back().is_some_and(part) && !upper[i + word.len()..].chars().next().is_some_and(part)
+            !upper[..i].chars().next_back().is_some_and(part)
+                && !upper[i + word.len()..].chars().next().is_some_and(part)
         };
         upper.rmatch_indices(word).find(whole).map(|(i, _)| i..i + word.len())
     }
@@ -220,7 +221,7 @@ impl<'a> Preparer<'a> {
         self.refuse_select_clauses(select);
         let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(list, _) if list.is_empty())
             || select.having.is_some();
-        let mut scope = self.from_clause(select);
+        let mut scope = self.scope_of(select);
         scope.aliases = select
             .projection
             .iter()
@@ -262,7 +263,9 @@ impl<'a> Preparer<'a> {
                     None => {
                         let name = match strip(expr) {
                             Expr::Identifier(ident) => ident.value.clone(),
-                            Expr::CompoundIdentifier(parts) => parts.last().map(|p| p.value.clone()).unwrap_or_default(),
+                            Expr::CompoundIdentifier(parts) => {
+                                parts.last().map(|p| p.value.clone()).unwrap_or_default()
+                            }
                             other => other.to_string(),
                         };
                         columns.push(Column::plain(name.clone()));

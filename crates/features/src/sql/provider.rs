@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion_common::config::ConfigOptions;
-use datafusion_common::{Result, TableReference, plan_err};
+use datafusion_common::{DFSchema, Result, TableReference, plan_err};
 use datafusion_expr::logical_plan::builder::LogicalTableSource;
-use datafusion_expr::planner::{ContextProvider, ExprPlanner};
-use datafusion_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion_expr::planner::{ContextProvider, ExprPlanner, PlannerResult, RawFieldAccessExpr};
+use datafusion_expr::{
+    AggregateUDF, Expr, ExprSchemable, GetFieldAccess, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
+};
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion_optimizer::{Analyzer, AnalyzerRule};
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
@@ -27,6 +29,7 @@ impl Planner {
     pub(crate) fn new(relations: Vec<(String, SchemaRef)>) -> Self {
         let expr_planners: Vec<Arc<dyn ExprPlanner>> = vec![
             Arc::new(datafusion_functions::core::planner::CoreFunctionPlanner::default()),
+            Arc::new(StructFields),
             Arc::new(datafusion_functions::unicode::planner::UnicodeFunctionPlanner),
             Arc::new(datafusion_functions::datetime::planner::DatetimeFunctionPlanner),
             Arc::new(datafusion_functions_aggregate::planner::AggregateFunctionPlanner),
@@ -42,9 +45,32 @@ impl Planner {
             .with_enable_ident_normalization(false)
             .with_collect_spans(true)
             .with_map_string_types_to_utf8view(false);
-        let plan = SqlToRel::new_with_options(self, options)
-            .sql_statement_to_plan(Statement::Query(Box::new(query)))?;
+        let plan =
+            SqlToRel::new_with_options(self, options).sql_statement_to_plan(Statement::Query(Box::new(query)))?;
         self.analyzer.execute_and_check(plan, &self.options, |_, _| {})
+    }
+}
+
+/// `payment['amount']`, as `payment.amount`.
+#[derive(Debug)]
+struct StructFields;
+
+impl ExprPlanner for StructFields {
+    fn plan_field_access(
+        &self,
+        access: RawFieldAccessExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        match &access.field_access {
+            GetFieldAccess::NamedStructField { name }
+                if matches!(access.expr.get_type(schema), Ok(DataType::Struct(_))) =>
+            {
+                let name = Expr::Literal(name.clone(), None);
+                let get = datafusion_functions::core::get_field();
+                Ok(PlannerResult::Planned(get.call(vec![access.expr, name])))
+            }
+            _ => plan_err!("only fields of structs are reached with [ ]: lists have no functions here"),
+        }
     }
 }
 

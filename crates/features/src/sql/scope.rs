@@ -8,6 +8,9 @@ use crate::codes::{AMBIGUOUS_COLUMN, UNKNOWN_COLUMN};
 use crate::names::{closest, did_you_mean};
 use crate::problem::SqlProblem;
 
+/// What the row is called where SQL stands outside of queries; it may be used as a qualifier.
+pub(crate) const ROW: &str = "row";
+
 /// What is known of a column: its name, and whether it still is what the stream's order and place hang on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Column {
@@ -103,7 +106,8 @@ impl Scope {
     }
 
     fn unknown(&self, ident: &Ident) -> SqlProblem {
-        let names: Vec<&str> = self.rels.iter().flat_map(|r| r.output.columns.iter().map(|c| c.name.as_str())).collect();
+        let names: Vec<&str> =
+            self.rels.iter().flat_map(|r| r.output.columns.iter().map(|c| c.name.as_str())).collect();
         let name = &ident.value;
         let case = names.iter().find(|n| n.eq_ignore_ascii_case(name));
         let help = if self.aliases.iter().any(|a| &a.name == name) {
@@ -117,7 +121,11 @@ impl Scope {
         } else {
             did_you_mean(name, &names, "columns")
         };
-        SqlProblem::new(UNKNOWN_COLUMN, format!("there is no column `{name}` in {}", self.described())).help_opt(help)
+        let whose = match self.rels.as_slice() {
+            [only] if only.qualifier == ROW => String::new(),
+            _ => format!(" in {}", self.described()),
+        };
+        SqlProblem::new(UNKNOWN_COLUMN, format!("there is no column `{name}`{whose}")).help_opt(help)
     }
 
     fn described(&self) -> String {

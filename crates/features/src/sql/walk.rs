@@ -204,9 +204,10 @@ impl<'p, 'a> Walk<'p, 'a> {
             if matches!(shown, "MIN" | "MAX") {
                 list.duplicate_treatment = None;
             } else {
-                let problem = SqlProblem::new(codes::WINDOW_FUNCTION, format!("`{shown}(DISTINCT …) OVER` is not there"))
-                    .help("COUNT(DISTINCT x) is; MIN and MAX need no DISTINCT")
-                    .at(span.clone());
+                let problem =
+                    SqlProblem::new(codes::WINDOW_FUNCTION, format!("`{shown}(DISTINCT …) OVER` is not there"))
+                        .help("COUNT(DISTINCT x) is; MIN and MAX need no DISTINCT")
+                        .at(span.clone());
                 self.preparer.report(problem);
             }
         }

@@ -49,7 +49,7 @@ pub(crate) fn load(path: &Path, bytes: &[u8], declared: Option<&SchemaRef>) -> R
         let built = column(field.data_type(), &texts(place)).map_err(|(row, text)| {
             let line = lines.get(row).copied().unwrap_or_default();
             let kind = type_name(field.data_type());
-            unreadable(path, format!("line {line}: `{}` is `{text}`, which is not a {kind}", field.name()))
+            unreadable(path, format!("line {line}: `{}` is `{text}`, which is no {kind}", field.name()))
         })?;
         columns.push(built);
     }

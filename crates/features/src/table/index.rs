@@ -149,7 +149,9 @@ mod tests {
         let strings: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), Some("b"), None]));
         let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(7), None, Some(9)]));
         let floats: ArrayRef = Arc::new(arrow::array::Float64Array::from(vec![1.5, 2.5, 3.5]));
-        let one = |c: &ArrayRef| KeyIndex::build(std::slice::from_ref(c)).unwrap().unwrap().find(std::slice::from_ref(c)).unwrap();
+        let one = |c: &ArrayRef| {
+            KeyIndex::build(std::slice::from_ref(c)).unwrap().unwrap().find(std::slice::from_ref(c)).unwrap()
+        };
         assert_eq!(one(&strings), [0, 1, MISSING]);
         assert_eq!(one(&numbers), [0, MISSING, 2]);
         assert_eq!(one(&floats), [0, 1, 2]);

@@ -27,7 +27,8 @@ impl Guess {
     pub(crate) fn text(&mut self, text: &str) {
         self.seen = true;
         let digits = text.strip_prefix('-').unwrap_or(text);
-        let padded = digits.len() > 1 && digits.starts_with('0') && digits.as_bytes().get(1).is_some_and(u8::is_ascii_digit);
+        let padded =
+            digits.len() > 1 && digits.starts_with('0') && digits.as_bytes().get(1).is_some_and(u8::is_ascii_digit);
         let starts = digits.as_bytes().first().is_some_and(u8::is_ascii_digit);
         self.integer &= starts && !padded && text.parse::<i64>().is_ok();
         self.float &= starts && !padded && text.parse::<f64>().is_ok_and(f64::is_finite);
@@ -59,11 +60,13 @@ pub(crate) fn column(kind: &DataType, texts: &[Option<&str>]) -> Result<ArrayRef
         DataType::Utf8 => Arc::new(StringArray::from(texts.to_vec())),
         DataType::Int64 => Arc::new(Int64Array::from(each(texts, |t| t.trim().parse().ok())?)),
         DataType::Float64 => Arc::new(Float64Array::from(each(texts, |t| t.trim().parse().ok())?)),
-        DataType::Boolean => Arc::new(BooleanArray::from(each(texts, |t| match t.trim().to_ascii_lowercase().as_str() {
-            "true" | "t" | "yes" | "1" => Some(true),
-            "false" | "f" | "no" | "0" => Some(false),
-            _ => None,
-        })?)),
+        DataType::Boolean => {
+            Arc::new(BooleanArray::from(each(texts, |t| match t.trim().to_ascii_lowercase().as_str() {
+                "true" | "t" | "yes" | "1" => Some(true),
+                "false" | "f" | "no" | "0" => Some(false),
+                _ => None,
+            })?))
+        }
         other => return cast_texts(other, texts),
     })
 }
@@ -81,7 +84,10 @@ fn cast_texts(kind: &DataType, texts: &[Option<&str>]) -> Result<ArrayRef, (usiz
         cast_with_options(&strings, kind, &options)
     };
     cast(texts).map_err(|error| {
-        let bad = texts.iter().enumerate().find_map(|(i, t)| cast(&[*t]).is_err().then(|| (i, (*t).unwrap_or_default().to_owned())));
+        let bad = texts
+            .iter()
+            .enumerate()
+            .find_map(|(i, t)| cast(&[*t]).is_err().then(|| (i, (*t).unwrap_or_default().to_owned())));
         bad.unwrap_or_else(|| (0, error.to_string()))
     })
 }
@@ -90,17 +96,15 @@ fn cast_texts(kind: &DataType, texts: &[Option<&str>]) -> Result<ArrayRef, (usiz
 pub(crate) fn plain_schema(schema: &Schema) -> SchemaRef {
     let plain = |kind: &DataType| match kind {
         DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
-        DataType::Dictionary(_, value) if matches!(value.as_ref(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => {
+        DataType::Dictionary(_, value)
+            if matches!(value.as_ref(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) =>
+        {
             DataType::Utf8
         }
         other => other.clone(),
     };
     Arc::new(Schema::new(
-        schema
-            .fields()
-            .iter()
-            .map(|f| Field::new(f.name(), plain(f.data_type()), f.is_nullable()))
-            .collect::<Vec<_>>(),
+        schema.fields().iter().map(|f| Field::new(f.name(), plain(f.data_type()), f.is_nullable())).collect::<Vec<_>>(),
     ))
 }
 

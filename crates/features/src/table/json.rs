@@ -19,7 +19,12 @@ pub(crate) fn load(path: &Path, bytes: &[u8], declared: Option<&SchemaRef>) -> R
     for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let number = i as u64 + 1;
         let value: Value = serde_json::from_str(line).map_err(|e| {
-            unreadable(path, format!("line {number}: {e}")).help("a JSON table holds one object on each line")
+            {
+                let said = e.to_string();
+                let said = said.split(" at line ").next().unwrap_or_default();
+                unreadable(path, format!("line {number}, column {}: {said}", e.column()))
+            }
+            .help("a JSON table holds one object on each line")
         })?;
         let Value::Object(object) = value else {
             return Err(unreadable(path, format!("line {number} is not an object"))
@@ -36,7 +41,7 @@ pub(crate) fn load(path: &Path, bytes: &[u8], declared: Option<&SchemaRef>) -> R
         let built = column(field.data_type(), &texts).map_err(|(row, text)| {
             let line = lines.get(row).copied().unwrap_or_default();
             let kind = type_name(field.data_type());
-            unreadable(path, format!("line {line}: `{}` is `{text}`, which is not a {kind}", field.name()))
+            unreadable(path, format!("line {line}: `{}` is `{text}`, which is no {kind}", field.name()))
         })?;
         columns.push(built);
     }

@@ -55,7 +55,10 @@ pub struct Table {
 
 impl std::fmt::Debug for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Table").field("schema", &self.batch.schema()).field("rows", &self.rows()).finish_non_exhaustive()
+        f.debug_struct("Table")
+            .field("schema", &self.batch.schema())
+            .field("rows", &self.rows())
+            .finish_non_exhaustive()
     }
 }
 
@@ -162,7 +165,8 @@ fn key_columns(path: &Path, schema: &Schema, key: &[String]) -> Result<Vec<usize
         .map(|name| {
             schema.index_of(name).map_err(|_| {
                 let help = did_you_mean(name, &names, "columns").unwrap_or_default();
-                Error::new(codes::TABLE_KEY, format!("table file `{}` has no column `{name}`", path.display())).help(help)
+                Error::new(codes::TABLE_KEY, format!("table file `{}` has no column `{name}`", path.display()))
+                    .help(help)
             })
         })
         .collect()

@@ -48,7 +48,8 @@ fn evaluate(set: &ExprSet, batch: &RecordBatch, name: &str) -> Result<RecordBatc
     match set.evaluate(batch)? {
         Evaluated::All(done) => Ok(done),
         Evaluated::Some { failed, .. } => {
-            let first = failed.into_iter().next().map(|e| format!("row {}: {}", e.row + 1, e.message)).unwrap_or_default();
+            let first =
+                failed.into_iter().next().map(|e| format!("row {}: {}", e.row + 1, e.message)).unwrap_or_default();
             Err(Error::new(codes::TABLE_CHANGED, format!("an expression over table `{name}` failed: {first}"))
                 .help("TRY_CAST gives NULL where CAST fails"))
         }

@@ -1,8 +1,6 @@
 //! What plans come out of queries.
 
-use millstream_features::Emit;
-
-use crate::support::{plan, plan_emit};
+use crate::support::plan;
 
 pub const FRAUD: &str = "
 SELECT t.transaction_id, t.card_id, t.amount, t.event_time,

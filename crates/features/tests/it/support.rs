@@ -9,8 +9,8 @@ use arrow::util::display::array_value_to_string;
 use millstream_core::rows::MetaColumns;
 use millstream_core::{DeadLetter, Meta, Progress, RawBatch, RecordRef, Rows, Step, StepOutput, Watermark};
 use millstream_features::{
-    Catalog, Emit, LatePolicy, PartitionedBy, QueryOptions, QueryPlan, Relation, SqlProblem, Table, TableFormat, Tables,
-    plan_query,
+    Catalog, Emit, LatePolicy, PartitionedBy, QueryOptions, QueryPlan, Relation, SqlProblem, Table, TableFormat,
+    Tables, plan_query,
 };
 
 /// A transaction: id, card, merchant, amount, count, event time in ms.
@@ -45,7 +45,9 @@ pub fn schema() -> SchemaRef {
         Field::new("event_time", DataType::Timestamp(TimeUnit::Millisecond, None), true),
         Field::new(
             "device",
-            DataType::Struct(vec![Field::new("os", DataType::Utf8, true), Field::new("age", DataType::Int64, true)].into()),
+            DataType::Struct(
+                vec![Field::new("os", DataType::Utf8, true), Field::new("age", DataType::Int64, true)].into(),
+            ),
             true,
         ),
     ]))
@@ -67,12 +69,8 @@ pub fn tables() -> Tables {
 }
 
 pub fn catalog_with(partitioned_by: PartitionedBy, event_time: bool) -> Catalog {
-    let relation = Relation {
-        name: "transactions".into(),
-        schema: schema(),
-        event_time: event_time.then_some(5),
-        partitioned_by,
-    };
+    let relation =
+        Relation { name: "transactions".into(), schema: schema(), event_time: event_time.then_some(5), partitioned_by };
     Catalog { relations: vec![relation], tables: tables().iter().map(|(name, t)| t.describe(name)).collect() }
 }
 
