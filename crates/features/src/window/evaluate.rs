@@ -172,7 +172,8 @@ impl Evaluation<'_> {
         out: &mut Output,
     ) {
         let (plan, interner) = (self.plan, self.interner);
-        let Some(Accumulator::Extreme(known)) = key.accumulators.get_mut(self.frame.first + at) else {
+        let Some(Accumulator::Extreme { at: known, cell: best }) = key.accumulators.get_mut(self.frame.first + at)
+        else {
             return out.null();
         };
         if *known == UNKNOWN {
@@ -185,8 +186,11 @@ impl Evaluation<'_> {
                 }
                 None => NOTHING,
             };
+            if *known != NOTHING {
+                *best = key.ring.row(*known, plan.stride)[cell.word];
+            }
         }
-        let mut value = (*known != NOTHING).then(|| key.ring.row(*known, plan.stride)[cell.word]);
+        let mut value = (*known != NOTHING).then_some(*best);
         if let Some(old) = dropped_at.and_then(|at| self.dropped(key, at)?.cells.front().copied().flatten()) {
             let greatest = matches!(
                 plan.indexes.get(index).map(|index| index.what),

@@ -149,7 +149,7 @@ impl Partition {
             let before = position <= span.start && !frame.unbounded();
             let accumulators = self.accumulators.iter_mut().skip(frame.first);
             for (accumulator, plan_of) in accumulators.zip(&frame.accumulators) {
-                if let Accumulator::Extreme(known) = accumulator
+                if let Accumulator::Extreme { at: known, .. } = accumulator
                     && *known < NOTHING
                     && *known >= position
                 {
@@ -288,7 +288,7 @@ impl Partition {
                             accumulator.drop_row(plan_of, self.ring.row(position, stride), interner);
                         }
                     }
-                    Accumulator::Extreme(known) if *known < keep => *known = UNKNOWN,
+                    Accumulator::Extreme { at: known, .. } if *known < keep => *known = UNKNOWN,
                     _ => {}
                 }
             }
@@ -329,16 +329,15 @@ fn take_in(
     interner: &mut Interner,
 ) {
     let row = ring.row(position, stride);
-    let Accumulator::Extreme(known) = accumulator else { return accumulator.add(plan, row, interner) };
-    if *known == UNKNOWN || plan.need != 0 && row[1] & plan.need != plan.need {
+    let Accumulator::Extreme { at, cell: best } = accumulator else { return accumulator.add(plan, row, interner) };
+    if *at == UNKNOWN || plan.need != 0 && row[1] & plan.need != plan.need {
         return;
     }
     let Operation::Extreme { greatest } = plan.operation else { return };
-    let cell = plan.cell;
-    let better = *known == NOTHING
-        || is_better(cell.kind, greatest, row[cell.word], ring.row(*known, stride)[cell.word], interner);
-    if better {
-        *known = position;
+    let value = row[plan.cell.word];
+    // Of equal values the newest is remembered: it stays longest.
+    if *at == NOTHING || !is_better(plan.cell.kind, greatest, *best, value, interner) {
+        (*at, *best) = (position, value);
     }
 }
 
@@ -353,9 +352,9 @@ fn take_back(
     interner: &mut Interner,
 ) {
     match accumulator {
-        Accumulator::Extreme(known) => {
-            if *known == position {
-                *known = UNKNOWN;
+        Accumulator::Extreme { at, .. } => {
+            if *at == position {
+                *at = UNKNOWN;
             }
         }
         other => other.remove(plan, ring.row(position, stride), interner),

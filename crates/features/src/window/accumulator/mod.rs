@@ -76,8 +76,11 @@ pub enum Accumulator {
     Moments(Box<Moments>),
     Distinct(Box<Multiset>),
     Sorted(Box<SortedValues>),
-    /// The position of the row with the extreme value, [`UNKNOWN`] or [`NOTHING`].
-    Extreme(u64),
+    /// The position of the row with the extreme value and the value; or [`UNKNOWN`], or [`NOTHING`].
+    Extreme {
+        at: u64,
+        cell: u64,
+    },
     Dropped(Box<Dropped>),
 }
 
@@ -101,7 +104,7 @@ impl AccumulatorPlan {
             Operation::Moments => Accumulator::Moments(Box::default()),
             Operation::Distinct => Accumulator::Distinct(Box::default()),
             Operation::Sorted => Accumulator::Sorted(Box::default()),
-            Operation::Extreme { .. } => Accumulator::Extreme(NOTHING),
+            Operation::Extreme { .. } => Accumulator::Extreme { at: NOTHING, cell: 0 },
             Operation::DroppedNth(_) | Operation::DroppedLast(_) | Operation::DroppedExtreme { .. } => {
                 Accumulator::Dropped(Box::default())
             }
@@ -172,7 +175,7 @@ impl Accumulator {
                 let key = order_key(plan.cell.kind, cell());
                 if remove { values.remove(key) } else { values.insert(key) }
             }
-            Self::Extreme(_) | Self::Dropped(_) => {}
+            Self::Extreme { .. } | Self::Dropped(_) => {}
         }
     }
 
@@ -264,7 +267,7 @@ impl Accumulator {
                 out.u64(values.len() as u64);
                 values.iter().for_each(|key| out.u64(key));
             }
-            Self::Extreme(_) => {}
+            Self::Extreme { .. } => {}
             Self::Dropped(dropped) => {
                 out.u64(dropped.seen);
                 out.u64(dropped.cells.len() as u64);
@@ -307,7 +310,7 @@ impl Accumulator {
                     values.insert(state.u64()?);
                 }
             }
-            Self::Extreme(position) => *position = UNKNOWN,
+            Self::Extreme { at, .. } => *at = UNKNOWN,
             Self::Dropped(dropped) => {
                 dropped.seen = state.u64()?;
                 for _ in 0..state.len(1)? {
