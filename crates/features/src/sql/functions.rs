@@ -8,7 +8,8 @@ use datafusion_expr::{AggregateUDF, ScalarUDF, Volatility, WindowUDF};
 /// Aggregates of numbers. The planner's own list of what they take names types that no pipeline file has.
 pub(super) fn takes_numbers(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    let families = ["sum", "avg", "mean", "var", "stddev", "covar", "corr", "regr_", "approx_percentile", "approx_median"];
+    let families =
+        ["sum", "avg", "mean", "var", "stddev", "covar", "corr", "regr_", "approx_percentile", "approx_median"];
     families.iter().any(|family| name.starts_with(family))
 }
 

@@ -29,3 +29,65 @@ fn the_fraud_query() {
     assert_eq!(plan.event_time(), Some(3));
     assert!(plan.is_stateful());
 }
+
+/// Every function that windows compute is planned, whatever its spelling, and over every type it takes.
+#[test]
+fn every_window_function() {
+    let over = "OVER (PARTITION BY substr(card_id, 1, 2) ORDER BY event_time ROWS 3 PRECEDING)";
+    for call in [
+        "COUNT(*)",
+        "COUNT(card_id)",
+        "COUNT(DISTINCT card_id)",
+        "SUM(amount)",
+        "SUM(itemCount)",
+        "SUM(CAST(amount AS DECIMAL(10, 2)))",
+        "AVG(amount)",
+        "MEAN(itemCount)",
+        "MIN(card_id)",
+        "MAX(event_time)",
+        "MIN(DISTINCT amount)",
+        "VAR_POP(amount)",
+        "VAR_SAMP(amount)",
+        "VAR(amount)",
+        "STDDEV(amount)",
+        "STDDEV_POP(itemCount)",
+        "STDDEV_SAMP(amount)",
+        "COVAR_POP(amount, itemCount)",
+        "COVAR_SAMP(amount, itemCount)",
+        "CORR(amount, itemCount)",
+        "REGR_SLOPE(amount, itemCount)",
+        "FIRST_VALUE(card_id)",
+        "LAST_VALUE(amount) IGNORE NULLS",
+        "NTH_VALUE(amount, 2)",
+        "LAG(card_id)",
+        "LAG(amount, 3, 0)",
+        "LAG(event_time, 0)",
+        "ROW_NUMBER()",
+        "APPROX_DISTINCT(card_id)",
+        "APPROX_PERCENTILE_CONT(amount, 0.9)",
+        "APPROX_PERCENTILE_CONT(0.9) WITHIN GROUP (ORDER BY amount)",
+        "SUM(amount) FILTER (WHERE itemCount > 2)",
+        "first_value(amount IGNORE NULLS)",
+    ] {
+        let planned = plan(&format!("SELECT {call} {over} AS x FROM transactions"));
+        assert!(planned.is_stateful(), "{call}");
+        assert_eq!(planned.state()[0].keys, ["substr(card_id, 1, 2)"]);
+    }
+}
+
+#[test]
+fn intervals_in_every_spelling() {
+    let words = |interval: &str| {
+        plan(&format!("SELECT COUNT(*) OVER (ORDER BY event_time RANGE BETWEEN {interval} PRECEDING AND CURRENT ROW) AS n FROM transactions"))
+            .state()[0]
+            .windows[0]
+            .clone()
+    };
+    for five in
+        ["INTERVAL '5 minutes'", "INTERVAL '5' MINUTE", "INTERVAL 5 MINUTE", "'5 minutes'", "INTERVAL '300 seconds'"]
+    {
+        assert_eq!(words(five), "COUNT(*) over the last 5m", "{five}");
+    }
+    assert_eq!(words("INTERVAL '1 day 90 minutes'"), "COUNT(*) over the last 1d1h30m");
+    assert_eq!(words("INTERVAL '1.5 hours'"), "COUNT(*) over the last 1h30m");
+}

@@ -28,7 +28,7 @@ fn types_are_inferred() {
     assert_eq!(table.digest().len(), 64);
     let json = "{\"id\":\"a\",\"n\":1,\"x\":1}\n\n{\"id\":\"b\",\"x\":2.5,\"flag\":true,\"zip\":\"99\"}\n";
     let table = load(json, TableFormat::Json, None, &["id"]).unwrap();
-    assert_eq!(kinds(&table), expected[..5].to_vec().into_iter().map(|(n, k)| (n.to_owned(), k)).collect::<Vec<_>>());
+    assert_eq!(kinds(&table), expected[..5].iter().cloned().map(|(n, k)| (n.to_owned(), k)).collect::<Vec<_>>());
 }
 
 #[test]
