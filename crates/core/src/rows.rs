@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::{filter_record_batch, take_record_batch};
+use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::{filter_record_batch, take_arrays};
 use arrow::error::ArrowError;
 
 use crate::record::{RawBatch, RecordRef};
@@ -136,6 +136,13 @@ impl Meta {
     }
 }
 
+/// The rows of a batch at `indices`, in that order. Unlike Arrow's own it takes a batch without columns, which has
+/// rows nevertheless: `COUNT(*)` needs no argument.
+pub fn take_columns(batch: &RecordBatch, indices: &UInt32Array) -> Result<RecordBatch, ArrowError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(indices.len()));
+    RecordBatch::try_new_with_options(batch.schema(), take_arrays(batch.columns(), indices, None)?, &options)
+}
+
 /// A micro-batch of rows of one task.
 #[derive(Clone, Debug)]
 pub struct Rows {
@@ -167,7 +174,7 @@ impl Rows {
     /// The rows at `indices`, in that order.
     pub fn take(&self, indices: &[u32]) -> Result<Self, ArrowError> {
         let array = UInt32Array::from(indices.to_vec());
-        Ok(Self { columns: take_record_batch(&self.columns, &array)?, meta: self.meta.take(indices) })
+        Ok(Self { columns: take_columns(&self.columns, &array)?, meta: self.meta.take(indices) })
     }
 
     /// The same rows with other columns (as many rows).
@@ -175,5 +182,19 @@ impl Rows {
     pub fn with_columns(&self, columns: RecordBatch) -> Self {
         debug_assert_eq!(columns.num_rows(), self.meta.len());
         Self { columns, meta: self.meta.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_without_columns_are_rows() {
+        let options = RecordBatchOptions::new().with_row_count(Some(3));
+        let schema = std::sync::Arc::new(arrow::datatypes::Schema::empty());
+        let batch = RecordBatch::try_new_with_options(schema, vec![], &options).unwrap();
+        let taken = take_columns(&batch, &UInt32Array::from(vec![2, 0])).unwrap();
+        assert_eq!((taken.num_rows(), taken.num_columns()), (2, 0));
     }
 }
