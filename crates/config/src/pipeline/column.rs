@@ -42,7 +42,9 @@ impl Decode for FieldType {
         if shown.contains('(') && !shown.contains(')') {
             diagnostic.help = Some("inside `{ }` a type with a comma needs quotes: `\"decimal(10, 2)\"`".to_owned());
         } else if let Some(near) = near_type(shown) {
-            diagnostic = diagnostic.label(format!("did you mean `{near}`?"));
+            cx.push(diagnostic.label(format!("did you mean `{near}`?")));
+            // What follows is checked with the type that was meant: one slip is one message.
+            return Self::parse(near).ok();
         }
         cx.push(diagnostic);
         None

@@ -221,6 +221,7 @@ impl<'a> Loader<'a> {
         let checks: Vec<_> = source
             .checks
             .iter()
+            .filter(|_| columns_are_known(source))
             .filter_map(|(name, text)| Some((name.value.clone(), self.condition(text, &columns)?)))
             .collect();
         let spec = registry::source(&source.connector, &mut self.cx);
@@ -230,8 +231,8 @@ impl<'a> Loader<'a> {
             (_, Some(key)) => PartitionedBy::Key(key.value),
             (_, None) => PartitionedBy::Unknown,
         };
-        let node = Node { schema: columns.clone(), event_time: event_time.map(|(c, _)| c), partitioned_by };
-        self.nodes.push((source.name.value.clone(), Some(node)));
+        let node = Node { schema: columns.clone(), event_time: assumed_event_time(source, &columns), partitioned_by };
+        self.nodes.push((source.name.value.clone(), columns_are_known(source).then_some(node)));
         let spec: Box<dyn SourceSpec> = spec?;
         self.check_delivery(spec.delivery(), &format!("source `{}`", source.name.value), source.connector.kind.span);
         if self.options.connect
@@ -337,4 +338,20 @@ impl<'a> Loader<'a> {
         let number = self.nodes.iter().position(|(n, _)| n == name)?;
         Some((number, self.nodes[number].1.clone()?))
     }
+}
+
+/// The column of event time, for planning. Where one is named that can't be it, that has been reported; queries are
+/// then checked with the first column that could be, so that not every window repeats the complaint.
+fn assumed_event_time(source: &pipeline::Source, columns: &Schema) -> Option<usize> {
+    let is_time = |column: usize| matches!(columns.field(column).data_type(), DataType::Timestamp(..));
+    let named = source.event_time.as_ref().map(|c| c.value).filter(|&c| is_time(c));
+    let written = || source.connector.fields.get("event_time").is_some();
+    named.or_else(|| if written() { (0..columns.fields().len()).find(|&c| is_time(c)) } else { None })
+}
+
+/// Whether every column that was written could be read. One that could not has been reported, and whatever reads it
+/// would only say that it is not there.
+fn columns_are_known(source: &pipeline::Source) -> bool {
+    let written = source.connector.fields.get("schema").map_or(0, |entry| entry.node.entries().len());
+    source.schema.fields.len() >= written
 }

@@ -103,6 +103,10 @@ impl Loader<'_> {
     /// With windows and no `lateness`, every event that is out of order is late: worth a word.
     fn lateness_warning(&mut self, query: &millstream_features::QueryPlan, step: &pipeline::Step) {
         let Some(source) = self.pipeline.sources.first() else { return };
+        // With errors about, it may be missing because its name is misspelt.
+        if self.cx.diagnostics().has_errors() {
+            return;
+        }
         if query.is_stateful() && source.event_time.is_some() && source.lateness.is_zero() {
             let message = format!(
                 "step `{}` has windows, and `lateness` is 0: every event out of order is late",
