@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 fn main() -> std::io::Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/errors").canonicalize()?;
+    // Asked for now and not when this was compiled: two checkouts may share a target folder.
+    let here =
+        std::env::var_os("CARGO_MANIFEST_DIR").ok_or_else(|| std::io::Error::other("cargo sets CARGO_MANIFEST_DIR"))?;
+    let folder = Path::new(&here).join("../../docs/errors").canonicalize()?;
     println!("cargo:rerun-if-changed={}", folder.display());
     let mut pages: Vec<PathBuf> =
         std::fs::read_dir(&folder)?.map(|entry| entry.map(|e| e.path())).collect::<std::io::Result<_>>()?;
