@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Job, binary, root};
+use crate::support::{Job, binary, copy_tree, root};
 
 /// Every hand-written page: the README and its like, and the guide. The pages of error codes show errors.
 fn pages() -> Vec<PathBuf> {
@@ -104,7 +104,7 @@ fn every_command_in_the_documentation_that_is_marked_runs() {
             continue;
         }
         let job = Job::new("");
-        copy_tree(&root().join("examples"), &job.path("examples"));
+        copy_examples(&job);
         for block in marked {
             for (command, shown) in commands(&block.text) {
                 // A reader has built the binary, or lets cargo do it.
@@ -129,19 +129,15 @@ fn every_command_in_the_documentation_that_is_marked_runs() {
     assert!(ran > 2, "only {ran} commands found");
 }
 
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder can be made");
-    for entry in fs::read_dir(from).expect("a folder can be read") {
-        let entry = entry.expect("an entry");
-        let name = entry.file_name();
-        // What a run in the working tree left behind is no part of the examples.
-        if name == "out" || name == ".millstream" {
-            continue;
-        }
-        if entry.path().is_dir() {
-            copy_tree(&entry.path(), &to.join(name));
-        } else {
-            fs::copy(entry.path(), to.join(name)).expect("a file can be copied");
+/// The examples, without what a run in the working tree left behind.
+fn copy_examples(job: &Job) {
+    copy_tree(&root().join("examples"), &job.path("examples"));
+    for example in fs::read_dir(job.path("examples")).expect("there are examples") {
+        for left in ["out", ".millstream"] {
+            let left = example.as_ref().expect("an entry").path().join(left);
+            if left.exists() {
+                fs::remove_dir_all(left).expect("a folder can be removed");
+            }
         }
     }
 }

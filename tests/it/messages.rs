@@ -44,12 +44,17 @@ fn a_bad_duration_and_a_bad_type() {
 #[test]
 fn what_a_stream_cannot_do() {
     insta::assert_snapshot!(said(&[
-        ("WINDOW last_5m AS", "ORDER BY t.amount\n      WINDOW last_5m AS"),
+        ("t.event_time, t.transaction_id)\n", "t.event_time, t.transaction_id)\n      ORDER BY t.amount\n"),
         (
             "RANGE BETWEEN INTERVAL '5 minutes' PRECEDING AND CURRENT ROW",
             "RANGE BETWEEN INTERVAL '5 minutes' PRECEDING AND INTERVAL '1 minute' FOLLOWING"
         )
     ]));
+}
+
+#[test]
+fn clauses_in_another_order() {
+    insta::assert_snapshot!(said(&[("WINDOW last_5m AS", "ORDER BY t.amount\n      WINDOW last_5m AS")]));
 }
 
 #[test]

@@ -102,6 +102,7 @@ fn compressed_input_gives_what_plain_input_gives() {
 #[test]
 fn from_standard_input_to_standard_output() {
     let pipeline = PIPELINE
+        .replace("pipeline: odd\n", "pipeline: odd\ndelivery: at_most_once\n")
         .replace("type: file\n    path: PATH", "type: stdin")
         .replace("{ type: file, path: rows.ndjson }", "{ type: stdout }");
     let job = Job::new(&pipeline);

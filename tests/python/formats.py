@@ -19,7 +19,7 @@ def main(json, csv, parquet):
         "json": f"read_json('{json}', format = 'newline_delimited', columns = {COLUMNS})",
         # An empty text is quoted, a NULL is not there.
         "csv": f"read_csv('{csv}', header = true, columns = {COLUMNS}, allow_quoted_nulls = false)",
-        "parquet": f"(SELECT {', '.join(f'CAST({c} AS {t}) AS {c}' for c, t in COLUMNS.items())} FROM read_parquet('{parquet}'))",
+        "parquet": f"(SELECT {', '.join(f'CAST("{c}" AS {t}) AS "{c}"' for c, t in COLUMNS.items())} FROM read_parquet('{parquet}'))",
     }
     rows = {name: db.execute(f"SELECT * FROM {source} ORDER BY id").fetchall() for name, source in read.items()}
     problems = []

@@ -92,6 +92,13 @@ impl Job {
         job
     }
 
+    /// Another folder with all that is in this one: the same events in the same topics, with the same times of arrival.
+    pub fn duplicate(&self) -> Self {
+        let job = Self { folder: tempfile::tempdir().expect("a temporary folder") };
+        copy_tree(self.folder.path(), job.folder.path());
+        job
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -161,6 +168,20 @@ impl Job {
     /// Keeps the folder and says where it is, for a test that is about to fail.
     pub fn keep(self) -> PathBuf {
         self.folder.keep()
+    }
+}
+
+/// Copies a folder.
+pub fn copy_tree(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder can be made");
+    for entry in std::fs::read_dir(from).expect("a folder can be read") {
+        let entry = entry.expect("an entry");
+        let name = entry.file_name();
+        if entry.path().is_dir() {
+            copy_tree(&entry.path(), &to.join(name));
+        } else {
+            std::fs::copy(entry.path(), to.join(name)).expect("a file can be copied");
+        }
     }
 }
 
