@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use millstream_connectors::codes::OUTPUT_CLOSED;
 use millstream_core::{Code, Error};
 
 use crate::codes;
@@ -52,6 +53,8 @@ impl Failure {
         let exit = match self {
             Self::BrokenPipe => return ExitCode::SUCCESS,
             Self::Said(exit) => exit,
+            // Whoever read the rows has seen enough.
+            Self::Error(error) if error.code() == OUTPUT_CLOSED => return ExitCode::SUCCESS,
             Self::Error(error) => {
                 eprint!("{}", render(&error));
                 exit_for(error.code())

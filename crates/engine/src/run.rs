@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use millstream_connectors::codec::InputFormat;
 use millstream_core::{
-    CommitRecord, Error, JournalEntry, PollLimit, Polled, RawBatch, Receipt, Result, Source, Store, TaskId,
+    CommitRecord, Delivery, Error, JournalEntry, PollLimit, Polled, RawBatch, Receipt, Result, Source, Store, TaskId,
 };
 
 use crate::artifacts::{self, Serving};
@@ -64,7 +64,8 @@ pub fn run(plan: &Arc<Plan>, options: &RunOptions, live: &Arc<Live>) -> Result<S
         Phase::Recovering { folded } => folded,
         _ => 0,
     };
-    let resumed_after = records.values().map(|r| r.position.offset.saturating_sub(r.start.offset)).sum();
+    let replayable = plan.source.spec.delivery() > Delivery::AtMostOnce;
+    let resumed_after = records.values().filter(|_| replayable).map(|r| r.position.offset.saturating_sub(r.start.offset)).sum();
     live.set_phase(Phase::Running);
     let committer = Committer {
         pipeline: plan.name.clone(),
@@ -227,7 +228,9 @@ impl Starter<'_> {
     fn start(&self, id: TaskId) -> Result<OwnedTask> {
         let plan = self.plan;
         let mut source = plan.source.spec.open(&plan.env, id.0)?;
-        let Some(commit) = self.records.get(&id) else {
+        // What can't be read again has no memory: each run begins with what comes now.
+        let replayable = plan.source.spec.delivery() > Delivery::AtMostOnce;
+        let Some(commit) = self.records.get(&id).filter(|_| replayable) else {
             // Snapshots without a commit are of epochs that never were.
             self.snapshots.remove_ahead(id, 0);
             let start = source.position();

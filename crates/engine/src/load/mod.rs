@@ -131,6 +131,7 @@ impl<'a> Loader<'a> {
         let steps = self.steps();
         let outputs = self.outputs(source.as_ref());
         let dead_letters = self.dead_letters(source.as_ref());
+        self.one_writer_each(outputs.as_deref().unwrap_or_default(), dead_letters.as_ref());
         let plannable = !self.incomplete && !self.cx.diagnostics().has_errors();
         let (source, steps, outputs) = (source?, steps?, outputs?);
         if !plannable {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
-use millstream_config::codes::NO_EFFECT;
+use millstream_config::codes::{NO_EFFECT, STRUCTURE};
 use millstream_config::pipeline::{self, ConnectorSpec};
 use millstream_config::{Diagnostic, suggest};
 use millstream_connectors::codec::OutputFormat;
 use millstream_connectors::{EncodeContext, SinkSpec, registry};
+use millstream_core::Delivery;
 use millstream_features::{Projection, plan_projection};
 
 use super::{Loader, Node};
@@ -15,6 +16,23 @@ use crate::codes::COLUMN_TWICE;
 use crate::plan::{DEAD_LETTERS, PlannedOutput, PlannedSource};
 
 impl Loader<'_> {
+    /// Two outputs may not write to one place: how their rows interleave would depend on when epochs close.
+    pub(super) fn one_writer_each(&mut self, outputs: &[PlannedOutput], dead_letters: Option<&PlannedOutput>) {
+        let mut seen: Vec<(&str, String)> = Vec::new();
+        for output in outputs.iter().chain(dead_letters) {
+            let place = output.spec.describe();
+            let first = seen.iter().find(|(_, other)| *other == place).map(|(name, _)| *name);
+            // Standard output is for people.
+            if let Some(first) = first.filter(|_| output.spec.delivery() == Delivery::ExactlyOnce) {
+                let span = self.pipeline.outputs.iter().find(|o| o.name.value == output.name).map(|o| o.name.span);
+                let span = span.or(self.pipeline.dead_letters.as_ref().map(|d| d.span)).unwrap_or_default();
+                let message = format!("outputs `{first}` and `{}` both write to {place}", output.name);
+                self.cx.push(Diagnostic::error(STRUCTURE, span, message).help("give each output a place of its own"));
+            }
+            seen.push((&output.name, place));
+        }
+    }
+
     /// All outputs, if all could be planned.
     pub(super) fn outputs(&mut self, source: Option<&PlannedSource>) -> Option<Vec<PlannedOutput>> {
         let planned: Vec<_> = self.pipeline.outputs.iter().map(|output| self.output(output, source)).collect();
