@@ -14,12 +14,13 @@ COLUMNS = {"id": "BIGINT", "text": "VARCHAR", "flag": "BOOLEAN", "small": "TINYI
 def main(json, csv, parquet):
     db = duckdb.connect()
     db.execute("SET TimeZone = 'UTC'")
+    columns = ", ".join(f'CAST("{c}" AS {t}) AS "{c}"' for c, t in COLUMNS.items())
     read = {
         "input": f"read_json('events.ndjson', format = 'newline_delimited', columns = {COLUMNS})",
         "json": f"read_json('{json}', format = 'newline_delimited', columns = {COLUMNS})",
         # An empty text is quoted, a NULL is not there.
         "csv": f"read_csv('{csv}', header = true, columns = {COLUMNS}, allow_quoted_nulls = false)",
-        "parquet": f"(SELECT {', '.join(f'CAST("{c}" AS {t}) AS "{c}"' for c, t in COLUMNS.items())} FROM read_parquet('{parquet}'))",
+        "parquet": f"(SELECT {columns} FROM read_parquet('{parquet}'))",
     }
     rows = {name: db.execute(f"SELECT * FROM {source} ORDER BY id").fetchall() for name, source in read.items()}
     problems = []
