@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use millstream_core::{Chunk, CommitRecord, JournalEntry, Position, Result, Sink, Store, TaskId};
@@ -72,12 +72,7 @@ impl Committer {
                     Err(_) => break,
                 }
             }
-            loop {
-                match epochs.try_recv() {
-                    Ok(epoch) => waiting.push_back(epoch),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-                }
-            }
+            waiting.extend(epochs.try_iter().take(EPOCHS_PER_COMMIT_MAX));
             let round = take_round(&mut waiting);
             self.commit(round, snapshots)?;
         }

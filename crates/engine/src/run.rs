@@ -65,7 +65,8 @@ pub fn run(plan: &Arc<Plan>, options: &RunOptions, live: &Arc<Live>) -> Result<S
         _ => 0,
     };
     let replayable = plan.source.spec.delivery() > Delivery::AtMostOnce;
-    let resumed_after = records.values().filter(|_| replayable).map(|r| r.position.offset.saturating_sub(r.start.offset)).sum();
+    let resumed_after =
+        records.values().filter(|_| replayable).map(|r| r.position.offset.saturating_sub(r.start.offset)).sum();
     live.set_phase(Phase::Running);
     let committer = Committer {
         pipeline: plan.name.clone(),

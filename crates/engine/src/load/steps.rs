@@ -245,7 +245,7 @@ impl Loader<'_> {
                     continue;
                 }
             };
-            let planned = match plan_projection(&[expression.clone()], &node.schema) {
+            let planned = match plan_projection(std::slice::from_ref(&expression), &node.schema) {
                 Ok(planned) => planned,
                 Err(problems) => {
                     fine = false;

@@ -111,7 +111,9 @@ proptest! {
 
 #[test]
 fn every_event_is_accounted_for() {
-    let raw: Vec<_> = (0..400).map(|i| ((i * 37 % 70) - 20, (i % 5) as u8, f64::from(i as u16 * 31 % 1000), (i % 40) as u8)).collect();
+    let raw: Vec<_> = (0..400)
+        .map(|i| ((i * 37 % 70) - 20, (i % 5) as u8, f64::from(i as u16 * 31 % 1000), (i % 40) as u8))
+        .collect();
     for emit in ["on_arrival", "on_watermark"] {
         let pipeline = pipeline(emit);
         let out = outputs(&pipeline, &events(&raw), &[13], &[3, 9]);
