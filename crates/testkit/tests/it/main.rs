@@ -1,5 +1,7 @@
 //! The law of the event path, on whole pipelines: batch cuts and restarts never show.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on should stop")]
+
 use std::path::PathBuf;
 
 use millstream_testkit::Driver;
