@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::support::{Job, Random, fraud_job, fraud_pipeline, fraud_topic, number_from_env};
+use crate::support::{Job, Random, files, fraud_job, fraud_pipeline, fraud_topic, number_from_env};
 
 const EVENTS: u64 = 15_000;
 /// A run that was killed so often is left alone.
@@ -73,12 +73,32 @@ impl Kind {
     }
 }
 
+/// Does to snapshots what disks do: some are cut short, some have another byte somewhere, some are gone.
+fn damage_snapshots(job: &Job, random: &mut Random) {
+    let folder = job.path(".millstream/snapshots");
+    for path in if folder.exists() { files(&folder, "snapshot") } else { Vec::new() } {
+        let mut bytes = std::fs::read(&path).expect("a snapshot can be read");
+        let at = (bytes.len() as f64 * random.unit()) as usize;
+        match random.next() % 4 {
+            0 => bytes.truncate(at),
+            1 => bytes[at] ^= 1 << (random.next() % 8),
+            2 => {
+                std::fs::remove_file(&path).expect("a snapshot can be removed");
+                continue;
+            }
+            _ => continue,
+        }
+        std::fs::write(&path, bytes).expect("a snapshot can be written");
+    }
+}
+
 /// Kills a job's runs at random moments until one of them reaches the end. Says how often it was killed.
 fn run_under_fire(
     kind: Kind,
     job: &Job,
     undisturbed: &BTreeMap<String, Vec<u8>>,
     pace: Duration,
+    damage: bool,
     random: &mut Random,
 ) -> usize {
     for kills in 0..KILLS_MAX {
@@ -91,6 +111,9 @@ fn run_under_fire(
                 "after a kill {name} holds {} bytes that are not the beginning of an undisturbed run's",
                 bytes.len()
             );
+        }
+        if damage {
+            damage_snapshots(job, random);
         }
     }
     job.run().expect_success();
@@ -122,10 +145,10 @@ fn killed_runs_equal_undisturbed_ones(kind: Kind) {
     let mut kills = 0;
     for run in 0..runs {
         let emit = if run % 2 == 0 { "on_arrival" } else { "on_watermark" };
-        // Half of them resume from snapshots, half by folding the input again.
-        let snapshot_every = if run % 4 < 2 { "10ms" } else { "60s" };
+        // Some resume from snapshots, some by folding the input again, and some from what is left of their snapshots.
+        let (snapshot_every, damage) = [("10ms", false), ("60s", false), ("10ms", true)][run as usize / 2 % 3];
         let job = prepare(emit, snapshot_every);
-        kills += run_under_fire(kind, &job, &undisturbed[emit], pace[emit], &mut random);
+        kills += run_under_fire(kind, &job, &undisturbed[emit], pace[emit], damage, &mut random);
         for (name, bytes) in kind.visible(&job) {
             if undisturbed[emit][&name] != bytes {
                 let folder = job.keep();

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Job, binary, copy_tree, root};
+use crate::support::{Job, binary, copy_tree, files, root};
 
 /// Every hand-written page: the README and its like, and the guide. The pages of error codes show errors.
 fn pages() -> Vec<PathBuf> {
@@ -18,20 +18,6 @@ fn pages() -> Vec<PathBuf> {
         files(&root().join("docs"), "md").into_iter().filter(|p| !p.components().any(|c| c.as_os_str() == "errors")),
     );
     pages
-}
-
-fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            found.extend(files(&path, extension));
-        } else if path.extension().is_some_and(|e| e == extension) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
 }
 
 struct Block {

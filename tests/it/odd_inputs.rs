@@ -84,6 +84,35 @@ fn numbers_that_do_not_fit_are_refused_one_by_one() {
 }
 
 #[test]
+fn odd_events_are_refused_for_their_own_reason() {
+    let deep = format!(r#"{{"id":1,"n":{}{}}}"#, "[".repeat(5_000), "]".repeat(5_000));
+    // What is refused, and why.
+    let refused: [(&[u8], &str); 9] = [
+        (b"  ", "MS0403"),
+        (br#"{"id":1,"id":2}"#, "MS0406"),
+        (br#"{"id":1,"\u0069d":2}"#, "MS0406"),
+        (b"{\"id\":1,\"x\":\"\xff\"}", "MS0402"),
+        (deep.as_bytes(), "MS0411"),
+        (br#"{"id":1} {"id":2}"#, "MS0401"),
+        (br#"[{"id":1}]"#, "MS0405"),
+        (br#"{"id":1,"amount":"1.5"}"#, "MS0407"),
+        (b"{\"id\":1\0}", "MS0401"),
+    ];
+    // Between them: an empty line, which is nothing, and events that are odd and good.
+    let good = ["", r#"{"id":1e2}"#, r#"{"id":13.0}"#, r#"{"\u0069d":14}"#, "\t{\"id\" :15 } "];
+    let mut input = Vec::new();
+    for (n, (event, _)) in refused.iter().enumerate() {
+        input.extend_from_slice(event);
+        input.push(b'\n');
+        input.extend_from_slice(good[n % good.len()].as_bytes());
+        input.push(b'\n');
+    }
+    let (ids, codes) = outcome(&job("in.ndjson", &input));
+    assert_eq!(ids, [100, 13, 14, 15, 100, 13, 14]);
+    assert_eq!(codes, refused.map(|(_, code)| code));
+}
+
+#[test]
 fn compressed_input_gives_what_plain_input_gives() {
     let plain: Vec<u8> = (0..5_000).flat_map(|n| format!("{{\"id\":{n},\"amount\":{n}.25}}\n").into_bytes()).collect();
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
