@@ -5,7 +5,7 @@
 //! only then lets a snapshot of such a position be written. It ends when the workers have hung up, or at the
 //! first error; then the workers find their channel closed and stop too.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender};
@@ -64,16 +64,8 @@ pub(crate) struct Committer {
 impl Committer {
     /// Commits until the workers hang up, then finishes the sinks.
     pub(crate) fn run(&mut self, epochs: &Receiver<Epoch>, snapshots: &SyncSender<Snapshot>) -> Result<()> {
-        let mut waiting: VecDeque<Epoch> = VecDeque::new();
-        loop {
-            if waiting.is_empty() {
-                match epochs.recv() {
-                    Ok(epoch) => waiting.push_back(epoch),
-                    Err(_) => break,
-                }
-            }
-            waiting.extend(epochs.try_iter().take(EPOCHS_PER_COMMIT_MAX));
-            let round = take_round(&mut waiting);
+        let mut held = None;
+        while let Some(round) = next_round(epochs, &mut held) {
             self.commit(round, snapshots)?;
         }
         for named in &mut self.sinks {
@@ -157,14 +149,19 @@ impl Committer {
 }
 
 /// The epochs that go into one atomic write: in order, at most one a task, since a sink's receipt tells of its
-/// newest chunk only.
-fn take_round(waiting: &mut VecDeque<Epoch>) -> Vec<Epoch> {
-    let mut round: Vec<Epoch> = Vec::new();
-    while let Some(next) = waiting.front() {
-        if round.len() == EPOCHS_PER_COMMIT_MAX || round.iter().any(|e| e.task == next.task) {
-            break;
+/// newest chunk only. The epoch that came too early for this round is held for the next. `None`: the workers
+/// have hung up.
+fn next_round(epochs: &Receiver<Epoch>, held: &mut Option<Epoch>) -> Option<Vec<Epoch>> {
+    let mut round = vec![held.take().or_else(|| epochs.recv().ok())?];
+    while round.len() < EPOCHS_PER_COMMIT_MAX {
+        match epochs.try_recv() {
+            Ok(next) if round.iter().any(|e| e.task == next.task) => {
+                *held = Some(next);
+                break;
+            }
+            Ok(next) => round.push(next),
+            Err(_) => break,
         }
-        round.extend(waiting.pop_front());
     }
-    round
+    Some(round)
 }
