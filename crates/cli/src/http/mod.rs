@@ -80,11 +80,17 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.shared.ended.send(true);
+        end(&self.shared.ended);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
+}
+
+/// Tells those who listen for it that the run has ended, and those who will: a short run ends before its server has
+/// begun, and `send` would change nothing while nobody has subscribed.
+fn end(ended: &watch::Sender<bool>) {
+    ended.send_replace(true);
 }
 
 async fn serve(listener: TcpListener, shared: Arc<Shared>) -> std::io::Result<()> {
@@ -131,6 +137,13 @@ pub fn parse_address(text: &str) -> Result<Option<SocketAddr>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_end_before_anyone_listens_for_it_is_an_end() {
+        let (ended, _) = watch::channel(false);
+        end(&ended);
+        assert!(*ended.subscribe().borrow());
+    }
 
     #[test]
     fn only_this_machine() {
