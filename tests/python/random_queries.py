@@ -13,6 +13,8 @@ Each query is made in both dialects at once. They differ in this, and nowhere el
 - `emit: on_arrival` is the batch query over the rows that have arrived so far, once for every row. DuckDB gets all
   these prefixes as one table, with the prefix (`upto`) as a further PARTITION BY column, and gives the last row of each.
 - Late rows (behind the watermark when they come) are taken out beforehand, by the rule the documentation gives.
+- Of two steps with windows the second works on what the first gave, in the order in which that came out; in DuckDB
+  the first is a subquery.
 - Wild magnitudes are summed with DuckDB's compensated `fsum` and `favg`: its plain sums are not exact enough.
 - CORR and REGR_SLOPE of a variance of 0 are NaN in DuckDB; Millstream gives NULL, as PostgreSQL and the standard do.
 - APPROX_DISTINCT is held against the true count, APPROX_PERCENTILE_CONT against the true ranks around it.
@@ -234,6 +236,32 @@ class Call:
         self.duck = f"list_sort(list({what}){self.filter or ''} OVER {self.window.duck(self.upto)})"
 
 
+class Before:
+    """A step with a window below the query, so that one works on what another gave."""
+
+    def __init__(self, r, name):
+        self.name, self.emit = name, r.choice(["on_watermark", "on_arrival"])
+        self.upto = self.emit == "on_arrival"
+        self.call = Call(r, Window(r, False), self.upto, numeric=True)
+        self.text = f"SELECT *, {self.call.text} AS x FROM events"
+
+    def items(self, r, window, upto):
+        what = r.choice(["SUM(x)", "AVG(x)", "MIN(x)", "MAX(x)", "COUNT(x)"])
+        over, duck = window.millstream(), window.duck(upto)
+        return [("x", "x", "number", None), (f"{what} OVER {over}", f"{what} OVER {duck}", "number", None)]
+
+    def duck(self, upto):
+        """What it gave, and for a query on arrival every prefix of that in the order in which it came out."""
+        if self.upto:
+            given = f"(SELECT * EXCLUDE (upto) FROM (SELECT *, {self.call.duck} AS x FROM arrived) WHERE seq = upto)"
+        else:
+            given = f"(SELECT *, {self.call.duck} AS x FROM rows_)"
+        if not upto:
+            return f"{given} AS given"
+        before = "e.seq <= p.seq" if self.upto else "(e.ts, e.seq) <= (p.ts, p.seq)"
+        return f"(SELECT p.seq AS upto, e.* FROM {given} p JOIN {given} e ON {before}) AS given"
+
+
 class Query:
     """A SELECT in both dialects: lists of (column, comparison)."""
 
@@ -246,6 +274,10 @@ class Query:
         items += [(c, c, "exact" if c != "h" else "number", None) for c in r.sample(["f", "s", "d", "k1", "i", "day", "b", "h"], r.choice([0, 1, 2]))]
         for _ in range(r.choice([1, 2, 4])):
             items.append(self.expression(r, windows, upto, joined) if r.random() < 0.3 else self.plain(r, windows, upto, joined))
+        self.before, shape = None, r.random()
+        if shape < 0.3:
+            self.before = Before(r, f"before_{name}")
+            items += self.before.items(r, r.choice(windows), upto)
         self.columns = []
         texts, ducks = [], []
         for n, (text, duck, compare, extra) in enumerate(items):
@@ -256,19 +288,22 @@ class Query:
         source = "events"
         where = r.choice(["", "", "", "i > 0", "f IS NOT NULL", "k3 = true OR k2 < 2"])
         join = " LEFT JOIN dim ON k2 = id" if joined else ""
-        prefix, shape = "", r.random()
-        if shape < 0.1:
+        prefix = ""
+        if self.before:
+            source = self.before.name
+        elif shape < 0.4:
             source = "(SELECT * FROM events WHERE b IS NOT NULL) AS sub"
-        elif shape < 0.2:
+        elif shape < 0.5:
             prefix, source = "WITH base AS (SELECT * FROM events WHERE h IS NOT NULL) ", "base"
         tail = f"FROM {source}{join}" + (f" WHERE {where}" if where else "")
         self.text = f"{prefix}SELECT {', '.join(texts)} {tail}"
         events = "arrived" if upto else "rows_"
-        duck_tail = tail.replace("events", events)
+        duck_tail = tail.replace(self.before.name, self.before.duck(upto)) if self.before else tail.replace("events", events)
         duck_prefix = prefix.replace("events", events)
         self.duck = f"{duck_prefix}SELECT {', '.join(ducks)}{', upto' if upto else ''}, ts AS _ts {duck_tail}"
         if upto:
-            self.duck = f"SELECT * EXCLUDE (upto) FROM ({self.duck}) WHERE seq = upto ORDER BY seq"
+            order = "_ts, seq" if self.before and not self.before.upto else "seq"
+            self.duck = f"SELECT * EXCLUDE (upto) FROM ({self.duck}) WHERE seq = upto ORDER BY {order}"
         else:
             self.duck += " ORDER BY _ts, seq"
 
@@ -335,8 +370,9 @@ def pipeline_text(queries, unit, lateness, late_policy):
     lines += [f"      {name}: {kind!r}" for name, kind in COLUMNS.items()]
     lines += ["    event_time: ts", f"    lateness: {lateness // 10**9}s",
               "tables:", "  dim: { type: file, path: dim.csv, key: id }", "steps:"]
-    for q in queries:
-        lines += [f"  - name: {q.name}", "    sql: |", f"      {q.text}", f"    emit: {q.emit}", f"    late: {late_policy}"]
+    steps = [step for q in queries for step in (q.before, q) if step]
+    for step in steps:
+        lines += [f"  - name: {step.name}", "    sql: |", f"      {step.text}", f"    emit: {step.emit}", f"    late: {late_policy}"]
     lines += ["outputs:"]
     for q in queries:
         lines += [f"  out_{q.name}: {{ type: file, path: out/{q.name}.ndjson, from: {q.name} }}"]
@@ -394,7 +430,8 @@ def a_round(number, arguments):
         if problem:
             failures += 1
             print(f"--- round {number}, {q.name}, seed {arguments.seed}, {q.emit}, lateness {lateness // 10**9}s, {unit}"
-                  f"{', killed and resumed' if interrupted else ''}; left in {work}\n{problem}\nmillstream: {q.text}\nduckdb:     {q.duck}\n")
+                  f"{', killed and resumed' if interrupted else ''}; left in {work}\n{problem}\n"
+                  f"{'before:     ' + q.before.text + ', ' + q.before.emit + chr(10) if q.before else ''}millstream: {q.text}\nduckdb:     {q.duck}\n")
     if not failures:
         subprocess.run(["rm", "-rf", str(work)], check=True)
     return len(queries), failures
