@@ -10,6 +10,7 @@ use arrow::datatypes::{SchemaRef, TimeUnit};
 use millstream_connectors::{EncodeContext, Env, SinkSpec, SourceSpec};
 use millstream_core::{Delivery, Model, Result, RowSchema};
 use millstream_features::{Projection, QueryPlan, TableFormat, Tables};
+use sha2::{Digest as _, Sha256};
 
 use crate::changes::{self, StateReport};
 use crate::explain;
@@ -50,6 +51,9 @@ pub(crate) struct PlannedStep {
     pub(crate) input: usize,
     pub(crate) schema: SchemaRef,
     pub(crate) kind: StepKind,
+    /// What its rows are made of, as the pipeline file says it. A model's bytes don't count: the journal knows from
+    /// which event on they serve.
+    pub(crate) definition: String,
 }
 
 pub(crate) enum StepKind {
@@ -171,7 +175,17 @@ impl Plan {
 
     /// The fingerprint of every stateful step.
     pub(crate) fn fingerprints(&self) -> BTreeMap<String, String> {
-        self.steps.iter().filter_map(|s| Some((s.name.clone(), s.state_fingerprint()?))).collect()
+        let prints = self.steps.iter().filter_map(|step| {
+            let mut print = step.state_fingerprint()?;
+            // State holds what earlier steps made of the events.
+            let mut node = step.input;
+            while let Some(before) = node.checked_sub(1).and_then(|i| self.steps.get(i)) {
+                print = chained(&print, &before.definition);
+                node = before.input;
+            }
+            Some((step.name.clone(), print))
+        });
+        prints.collect()
     }
 
     /// Which nodes some state depends on: the only ones a fold has to compute.
@@ -183,4 +197,10 @@ impl Plan {
         }
         feeds
     }
+}
+
+/// A fingerprint that changes when either part does.
+fn chained(print: &str, definition: &str) -> String {
+    let digest = Sha256::digest(format!("{print}\n{definition}"));
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -96,8 +96,9 @@ impl Loader<'_> {
         };
         let node = Node { schema: query.schema().clone(), event_time: query.event_time(), partitioned_by };
         let schema = query.schema().clone();
+        let definition = query.rows_fingerprint();
         let kind = StepKind::Sql(Box::new(query));
-        Some((PlannedStep { name: step.name.value.clone(), input, schema, kind }, node))
+        Some((PlannedStep { name: step.name.value.clone(), input, schema, kind, definition }, node))
     }
 
     /// With windows and no `lateness`, every event that is out of order is late: worth a word.
@@ -165,9 +166,10 @@ impl Loader<'_> {
         match predict::schema(&node.schema, &written.column.value, kind) {
             Ok(schema) => {
                 let plan = PredictPlan { scorer, when, schema: schema.clone() };
+                let definition = definition(&plan.scorer, written);
                 let kind = StepKind::Predict(Box::new(plan));
                 let node = Node { schema: schema.clone(), ..node.clone() };
-                Some((PlannedStep { name: step.name.value.clone(), input, schema, kind }, node))
+                Some((PlannedStep { name: step.name.value.clone(), input, schema, kind, definition }, node))
             }
             Err(twice) => {
                 let message = format!("step `{}` would have two columns called `{twice}`", step.name.value);
@@ -318,6 +320,17 @@ impl Loader<'_> {
         }
         self.cx.push(Diagnostic::error(MODEL_INPUTS, written.model.span, message).help(help));
     }
+}
+
+/// What a predict step makes of its input, apart from the bytes of a model file.
+fn definition(scorer: &Scorer, written: &Predict<'_>) -> String {
+    let what = match scorer {
+        Scorer::Model { model, output, .. } => format!("model {:?} {output:?}", model.name),
+        Scorer::Rules { digest, .. } => format!("rules {digest}"),
+    };
+    let when = written.when.map(|text| &text.value);
+    let inputs: Vec<_> = written.inputs.iter().map(|(name, text)| (&name.value, &text.value)).collect();
+    format!("{what} when {when:?} inputs {inputs:?}")
 }
 
 /// What a model gets of a column: a number, or text where it knows categories.

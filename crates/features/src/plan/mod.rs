@@ -63,6 +63,7 @@ pub struct QueryPlan {
     pub(crate) ops: Arc<[Op]>,
     pub(crate) state: Vec<StateInfo>,
     pub(crate) state_text: String,
+    pub(crate) row_text: String,
     pub(crate) tables: Vec<String>,
 }
 
@@ -143,8 +144,10 @@ fn finish(mut node: Node, plan: &LogicalPlan, tables: Vec<String>) -> Result<Que
         let words = node.known.iter().map(|k| k.label.clone()).collect();
         node.ops.push(Op::Project(ExprSet { outputs: exprs, schema: schema.clone(), words }));
     }
+    let columns = node.known.iter().map(|k| k.text.clone());
     Ok(QueryPlan {
         input,
+        row_text: node.lines.iter().cloned().chain(columns).collect::<Vec<_>>().join("\n"),
         event_time: node.known.iter().position(|k| k.event_time),
         partition_key: node.known.iter().position(|k| k.key),
         schema,
@@ -205,6 +208,12 @@ impl QueryPlan {
     pub fn fingerprint(&self) -> String {
         const STATE_VERSION: u32 = 1;
         render::digest(&format!("windows v{STATE_VERSION}\n{}", self.state_text))
+    }
+
+    /// Digest of which rows come out and what is in them, whatever the columns are called. State of a later step
+    /// hangs on it.
+    pub fn rows_fingerprint(&self) -> String {
+        render::digest(&self.row_text)
     }
 
     /// The tables the query joins.

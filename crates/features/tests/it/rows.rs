@@ -286,6 +286,13 @@ fn fingerprints_are_of_the_state_alone() {
         assert_ne!(print(&other), print(base), "{other}");
     }
     assert_ne!(plan_emit(base, Emit::OnWatermark).fingerprint(), print(base));
+    let rows = |sql: &str| plan(sql).rows_fingerprint();
+    assert_eq!(rows("SELECT amount * 2 AS x FROM transactions"), rows("SELECT t.amount * 2 AS y FROM transactions t"));
+    for other in
+        ["SELECT amount * 3 AS x FROM transactions", "SELECT amount * 2 AS x FROM transactions WHERE amount > 3"]
+    {
+        assert_ne!(rows(other), rows("SELECT amount * 2 AS x FROM transactions"), "{other}");
+    }
     assert_eq!(print("SELECT amount FROM transactions"), print("SELECT card_id FROM transactions WHERE amount > 3"));
     assert_eq!(
         print(base),
