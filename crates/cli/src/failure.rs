@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use millstream_connectors::codes::OUTPUT_CLOSED;
 use millstream_core::{Code, Error};
 
-use crate::codes;
+use crate::{codes, output};
 
 /// What a command gives back.
 pub type Outcome<T = ()> = Result<T, Failure>;
@@ -56,7 +56,7 @@ impl Failure {
             // Whoever read the rows has seen enough.
             Self::Error(error) if error.code() == OUTPUT_CLOSED => return ExitCode::SUCCESS,
             Self::Error(error) => {
-                eprint!("{}", render(&error));
+                output::complain(render(&error));
                 exit_for(error.code())
             }
         };
@@ -116,13 +116,13 @@ pub fn install_panic_hook() {
         let place =
             panic.location().map(|l| format!(" at {}:{}:{}", l.file(), l.line(), l.column())).unwrap_or_default();
         let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
-        eprintln!(
+        output::complain(format!(
             "error: this is a bug in millstream {}: {what}\n  where: thread `{thread}`{place}\n  help: committed results are \
-             safe, and the next run resumes after them; please report this message with the pipeline file",
+             safe, and the next run resumes after them; please report this message with the pipeline file\n",
             env!("CARGO_PKG_VERSION"),
-        );
+        ));
         if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
-            eprintln!("{}", std::backtrace::Backtrace::force_capture());
+            output::complain(format!("{}\n", std::backtrace::Backtrace::force_capture()));
         }
     }));
 }

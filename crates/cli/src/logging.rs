@@ -59,8 +59,8 @@ impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let bar = BAR.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         match bar {
-            Some(bar) => bar.suspend(|| io::stderr().lock().write_all(bytes))?,
-            None => io::stderr().lock().write_all(bytes)?,
+            Some(bar) => bar.suspend(|| output::complain(bytes)),
+            None => output::complain(bytes),
         }
         Ok(bytes.len())
     }

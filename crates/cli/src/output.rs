@@ -31,6 +31,12 @@ pub fn print(text: impl AsRef<[u8]>) -> Outcome {
     out.flush()
 }
 
+/// Writes a text to standard error. Where that is closed or on a full disk there is nobody to tell, and what the
+/// command does goes on; `eprint!` would panic.
+pub fn complain(text: impl AsRef<[u8]>) {
+    let _ = io::stderr().lock().write_all(text.as_ref());
+}
+
 /// Runs something that writes to standard output by itself.
 pub fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Outcome {
     let mut out = Output::new();

@@ -1,6 +1,6 @@
 //! From a pipeline file to a plan, for the commands that need one.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,23 +23,22 @@ pub fn plan(path: &Path, connect: bool, overrides: Overrides, format: LogFormat,
     let loaded = read(path, connect, overrides)?;
     let errors = loaded.diagnostics.has_errors();
     if errors || !quiet {
-        say(&loaded.diagnostics, format)?;
+        say(&loaded.diagnostics, format);
     }
     match loaded.plan {
         Some(plan) if !errors => Ok(plan),
         _ => {
             if format == LogFormat::Text {
-                eprintln!("{}: {}", path.display(), loaded.diagnostics.summary());
+                output::complain(format!("{}: {}\n", path.display(), loaded.diagnostics.summary()));
             }
             Err(Failure::Said(Exit::Pipeline))
         }
     }
 }
 
-fn say(diagnostics: &Diagnostics, format: LogFormat) -> Outcome {
-    let text = match format {
+fn say(diagnostics: &Diagnostics, format: LogFormat) {
+    output::complain(match format {
         LogFormat::Text => diagnostics.render(output::color(&io::stderr())),
         LogFormat::Json => diagnostics.to_json_lines(),
-    };
-    io::stderr().lock().write_all(text.as_bytes()).map_err(|cause| Failure::io("writing to standard error", cause))
+    });
 }

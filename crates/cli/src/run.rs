@@ -1,6 +1,5 @@
 //! `millstream run`: a plan, an HTTP port, progress, signals, and the summary at the end.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -17,7 +16,7 @@ use crate::failure::{Failure, Outcome, exit_for};
 use crate::http::discovery::Announcement;
 use crate::log::Log;
 use crate::progress::Progress;
-use crate::{codes, http, logging, plan, signals, summary};
+use crate::{codes, http, logging, output, plan, signals, summary};
 
 /// How often the log looks for records that need not be kept any longer.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(30);
@@ -46,7 +45,8 @@ fn load_and_run(args: &RunArgs) -> Outcome {
     let live = plan.live();
     let _watch = signals::watch(live.clone()).map_err(|cause| Failure::io("watching for signals", cause))?;
     let summary = run_plan(args, &plan, http.unwrap_or(plan.http()), &live)?;
-    conclude(args, &plan, &summary)
+    conclude(args, &plan, &summary);
+    Ok(())
 }
 
 /// A path of the command line starts from the current folder, not from that of the pipeline file.
@@ -122,9 +122,9 @@ fn maintain(log: Arc<LogStore>) -> std::io::Result<Background> {
     })
 }
 
-fn conclude(args: &RunArgs, plan: &Plan, summary: &Summary) -> Outcome {
+fn conclude(args: &RunArgs, plan: &Plan, summary: &Summary) {
     if args.log.quiet {
-        return Ok(());
+        return;
     }
     let (outputs, used) = (plan.output_descriptions(), summary::used());
     let text = match args.log.log_format {
@@ -134,5 +134,5 @@ fn conclude(args: &RunArgs, plan: &Plan, summary: &Summary) -> Outcome {
             format!("{}\n", serde_json::json!({ "level": "INFO", "message": "summary", "summary": summary }))
         }
     };
-    std::io::stderr().lock().write_all(text.as_bytes()).map_err(|cause| Failure::io("writing to standard error", cause))
+    output::complain(text);
 }

@@ -7,6 +7,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use crate::failure::Exit;
+use crate::output;
 
 /// The thread that waits for signals; ends when dropped.
 pub struct Watch(Handle);
@@ -19,7 +20,7 @@ pub fn watch(live: Arc<Live>) -> std::io::Result<Watch> {
         for (earlier, _) in signals.forever().enumerate() {
             if earlier > 0 {
                 // What was committed is safe, and the next run goes on from there.
-                eprintln!("stopped at once; the next run goes on from the last commit");
+                output::complain("stopped at once; the next run goes on from the last commit\n");
                 std::process::exit(Exit::StoppedAtOnce as i32);
             }
             live.stop();

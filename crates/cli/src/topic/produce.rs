@@ -16,7 +16,7 @@ use crate::args::ProduceArgs;
 use crate::codes;
 use crate::failure::{Failure, Outcome};
 use crate::http::wire::LineOptions;
-use crate::output::thousands;
+use crate::output::{self, thousands};
 
 /// A batch is appended when it has this many bytes.
 const BATCH_BYTES: usize = 4 << 20;
@@ -52,7 +52,7 @@ pub fn produce(data_dir: &Path, args: &ProduceArgs) -> Outcome {
     let mut appended = 0;
     let result = append_all(data_dir, args, &mut access, &chunks, &mut appended);
     if !args.quiet {
-        eprintln!("appended {} records to `{}`", thousands(appended), args.topic);
+        output::complain(format!("appended {} records to `{}`\n", thousands(appended), args.topic));
     }
     result
 }

@@ -92,3 +92,49 @@ fn addresses_others_could_reach_are_refused() {
     assert!(done.err.starts_with("error[MS0702]: "), "{}", done.err);
     folder.run(&["run", "pipeline.yaml", "--http", "off"]).succeeded();
 }
+
+#[test]
+fn state_follows_the_steps_before_it() {
+    let folder = Folder::new();
+    let yaml = |times: u32| {
+        format!(
+            "pipeline: p
+sources:
+  tx:
+    type: file
+    path: in-*.ndjson
+    schema: {{ k: string, x: int64, t: timestamp_s }}
+    event_time: t
+    lateness: 1s
+steps:
+  - {{ name: doubled, sql: \"SELECT k, t, x * {times} AS x FROM tx\" }}
+  - name: sums
+    sql: |
+      SELECT t, SUM(x) OVER (PARTITION BY k ORDER BY t RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW) AS s
+      FROM doubled
+outputs: {{ o: {{ type: file, path: out.ndjson }} }}
+dead_letters: {{ type: file, path: dead.ndjson }}
+"
+        )
+    };
+    folder.write("p.yaml", &yaml(2));
+    folder.write("in-1.ndjson", "{\"k\":\"a\",\"x\":1,\"t\":1}\n");
+    folder.run(&["run", "p.yaml", "--quiet"]).succeeded();
+    assert!(folder.run(&["check", "p.yaml"]).succeeded().out.contains("step `sums` keeps its state"));
+    // A step without state of its own changes what the next one's state holds.
+    folder.write("p.yaml", &yaml(3));
+    folder.write("in-2.ndjson", "{\"k\":\"a\",\"x\":1,\"t\":2}\n");
+    assert!(folder.run(&["check", "p.yaml"]).succeeded().out.contains("step `sums` is new or changed"));
+    folder.run(&["run", "p.yaml", "--quiet"]).succeeded();
+    assert_eq!(folder.read("out.ndjson"), "{\"t\":1,\"s\":2}\n{\"t\":2,\"s\":6}\n");
+}
+
+#[test]
+fn a_standard_error_that_is_full_is_no_bug() {
+    let folder = Folder::new();
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full");
+    // Not every system has one.
+    let Ok(full) = full() else { return };
+    let status = folder.command(&["run", "nope.yaml"]).stderr(full).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+}
