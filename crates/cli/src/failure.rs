@@ -112,6 +112,9 @@ fn help_of(error: &Error) -> Option<&str> {
 /// Turns a panic into a message for whoever meets it: it is our bug, not theirs.
 pub fn install_panic_hook() {
     std::panic::set_hook(Box::new(|panic| {
+        if millstream_engine::panic_is_caught() {
+            return;
+        }
         let what = panic.payload_as_str().unwrap_or("no message");
         let place =
             panic.location().map(|l| format!(" at {}:{}:{}", l.file(), l.line(), l.column())).unwrap_or_default();

@@ -23,5 +23,6 @@ mod worker;
 pub use changes::{StateChange, StateReport};
 pub use live::{Live, Phase, StageLatency, Summary};
 pub use load::{LoadOptions, Loaded, Overrides, load};
+pub use millstream_features::panic_is_caught;
 pub use plan::Plan;
 pub use run::{RunOptions, run};

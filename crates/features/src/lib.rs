@@ -20,7 +20,7 @@ mod table;
 pub mod window;
 
 pub use catalog::{Catalog, PartitionedBy, QueryOptions, Relation, TableSchema};
-pub use exec::eval::RowError;
+pub use exec::eval::{RowError, panic_is_caught};
 pub use plan::{QueryPlan, StateInfo, Tables, plan_query};
 pub use problem::SqlProblem;
 pub use rowwise::{Predicate, Projected, Projection, plan_predicate, plan_projection};

@@ -5,6 +5,9 @@
 //! expression (CASE branches, the right side of AND) for a row alone wherever it skips them in a batch, so a
 //! batch that succeeds has evaluated everything that each row alone would.
 
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
@@ -63,6 +66,30 @@ pub(crate) fn internal(error: impl Into<Box<dyn std::error::Error + Send + Sync>
     Error::new(PLANNER, "a planned query does not fit its rows").because(error)
 }
 
+thread_local! {
+    static CATCHING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic on this thread would become the error of a row: a panic hook need not call it a bug of ours.
+pub fn panic_is_caught() -> bool {
+    CATCHING.get()
+}
+
+/// Runs an expression. Some functions panic on odd arguments (`lpad` to a negative length); that must take the row
+/// with it, not the pipeline, which would meet the same row again after every restart.
+fn caught<T>(evaluate: impl FnOnce() -> Result<T, DataFusionError>) -> Result<T, DataFusionError> {
+    CATCHING.set(true);
+    // Expressions are immutable, and what a failed one has built is dropped.
+    let result = catch_unwind(AssertUnwindSafe(evaluate));
+    CATCHING.set(false);
+    result.unwrap_or_else(|panic| Err(DataFusionError::Execution(words_of(panic.as_ref()).to_owned())))
+}
+
+fn words_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("the function failed")
+}
+
 /// A batch with an explicit number of rows, for it may have no columns.
 pub(crate) fn batch_of(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
@@ -100,7 +127,8 @@ impl ExprSet {
                     None => return Ok(Err(internal(format!("column {c} is not there")))),
                 },
                 Output::Expr(expr) => {
-                    expr.evaluate(batch).and_then(|value| value.into_array(rows)).map_err(|error| (i, error))?
+                    let value = caught(|| expr.evaluate(batch).and_then(|value| value.into_array(rows)));
+                    value.map_err(|error| (i, error))?
                 }
             };
             columns.push(column);

@@ -70,3 +70,13 @@ fn select_items() {
         problems.iter().map(|p| format!("{} {}", p.item, shown(&bad[p.item], std::slice::from_ref(p)))).collect();
     insta::assert_snapshot!(text);
 }
+
+/// DataFusion's `lpad` panics on a length of -2^31: the row goes, the others and the pipeline stay.
+#[test]
+fn a_function_that_panics_takes_its_row_only() {
+    let item = "lpad(card_id, CASE WHEN itemCount = 0 THEN -2147483648 ELSE 3 END, 'x') AS p".to_owned();
+    let done = plan_projection(&[item], &schema()).unwrap().evaluate(&columns(&rows())).unwrap();
+    assert_eq!((done.columns.num_rows(), done.kept), (2, Some(vec![0, 2])));
+    assert_eq!(done.failed[0].message, "`p`: capacity overflow");
+    assert!(!millstream_features::panic_is_caught());
+}
