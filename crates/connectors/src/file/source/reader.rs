@@ -149,6 +149,11 @@ fn not_a_header(name: &str, what: &str) -> Error {
 
 /// The names in a header line.
 pub(crate) fn parse_header(name: &str, line: &[u8]) -> Result<Arc<[String]>> {
+    // The csv crate would end the header at the first of them, and the rest of the file would be gone without a word.
+    if line.contains(&b'\r') && !line.contains(&b'"') {
+        return Err(not_a_header(name, "its lines end with a carriage return alone")
+            .help("lines end with a newline: `tr '\\r' '\\n' < old.csv > new.csv` makes it so"));
+    }
     let mut record = csv::StringRecord::new();
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(line);
     let read = reader.read_record(&mut record).map_err(|e| not_a_header(name, "it can't be read").because(e))?;
@@ -169,4 +174,17 @@ pub(super) fn same_header(name: &str, expected: &[String], seen: &[String]) -> R
         format!("the header of `{name}` differs: it has {}, but the files before it have {}", list(seen), list(expected)),
     )
     .help("files that are read together need the same columns in the same order; read the others with a pipeline of their own"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_ends_with_a_newline() {
+        assert_eq!(parse_header("f", b"a, b").unwrap().as_ref(), ["a", "b"]);
+        let old_mac = parse_header("f", b"a,b\r1,2\r3,4").unwrap_err();
+        assert_eq!(old_mac.code(), CSV_HEADER);
+        assert!(old_mac.to_string().contains("carriage return alone"), "{old_mac}");
+    }
 }
