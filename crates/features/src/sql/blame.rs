@@ -48,6 +48,11 @@ pub(crate) fn clean(error: &DataFusionError) -> String {
     if text.starts_with("Divide by zero") {
         return "division by zero".to_owned();
     }
+    // The regex crate's message draws the expression over several lines and says what is wrong in the last.
+    if text.contains("regex parse error:") {
+        let last = text.lines().last().unwrap_or_default().trim();
+        return format!("not a regular expression: {}", last.strip_prefix("error: ").unwrap_or(last));
+    }
     let text = text.lines().next().unwrap_or_default().trim().trim_end_matches(['.', '!']).to_owned();
     let mut chars = text.chars();
     let second_is_upper = text.chars().nth(1).is_some_and(char::is_uppercase);

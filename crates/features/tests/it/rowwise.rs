@@ -80,3 +80,10 @@ fn a_function_that_panics_takes_its_row_only() {
     assert_eq!(done.failed[0].message, "`p`: capacity overflow");
     assert!(!millstream_features::panic_is_caught());
 }
+
+#[test]
+fn a_bad_regular_expression_is_called_one() {
+    let items = ["regexp_replace(card_id, '(', 'x') AS p".to_owned()];
+    let done = plan_projection(&items, &schema()).unwrap().evaluate(&columns(&rows())).unwrap();
+    assert_eq!(done.failed[0].message, "`p`: not a regular expression: unclosed group");
+}
