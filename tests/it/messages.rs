@@ -58,6 +58,11 @@ fn clauses_in_another_order() {
 }
 
 #[test]
+fn a_missing_comma() {
+    insta::assert_snapshot!(said(&[("t.event_time, t.amount,\n", "t.event_time, t.amount\n")]));
+}
+
+#[test]
 fn several_slips_at_once() {
     insta::assert_snapshot!(said(&[
         ("event_time: event_time  ", "event_time: event_tim   "),

@@ -8,6 +8,7 @@ use datafusion_sql::sqlparser::parser::{Parser, ParserError};
 use datafusion_sql::sqlparser::tokenizer::{Span, Token};
 
 use crate::codes::{NOT_A_SELECT, SYNTAX};
+use crate::names::closest;
 use crate::problem::{Lines, SqlProblem};
 
 /// Nesting deeper than this is refused rather than risking the stack.
@@ -158,12 +159,37 @@ fn token_at(
 /// The clauses of a SELECT, in the order that SQL has them in.
 const CLAUSES: &str = "SELECT … FROM … WHERE … GROUP BY … HAVING … WINDOW … QUALIFY … ORDER BY … LIMIT …";
 
+/// The words that they begin with.
+const CLAUSE_WORDS: [&str; 7] = ["FROM", "WHERE", "GROUP", "HAVING", "WINDOW", "QUALIFY", "ORDER"];
+
 fn hint(lines: &Lines<'_>, span: Option<std::ops::Range<usize>>) -> Option<String> {
     let span = span?;
     let found = lines.text().get(span.clone()).unwrap_or_default().to_uppercase();
-    if ["FROM", "WHERE", "GROUP", "HAVING", "WINDOW", "QUALIFY", "ORDER"].contains(&found.as_str()) {
+    if CLAUSE_WORDS.contains(&found.as_str()) {
         return Some(format!("clauses come in this order: {CLAUSES}"));
     }
-    let before = lines.text().get(..span.start)?.trim_end();
-    before.ends_with(',').then(|| "is there a comma too many before it?".to_owned())
+    let before = lines.text().get(..span.start)?;
+    if before.trim_end().ends_with(',') {
+        return Some("is there a comma too many before it?".to_owned());
+    }
+    // At the end of the text its last character stands for what is missing, and that is the middle of a word.
+    if found.starts_with(char::is_alphanumeric) && before.ends_with(char::is_alphanumeric) {
+        return None;
+    }
+    // `a` at the end of a line and `COUNT(*)` on the next reads as `a AS COUNT`, and the bracket is one too many.
+    let upto_word = before.trim_end().trim_end_matches(|c: char| c.is_alphanumeric() || matches!(c, '_' | '.'));
+    let word = before.get(upto_word.len()..).unwrap_or_default().trim_end();
+    // So does a misspelt `FROM`, and what follows it is too much.
+    if let Some(meant) = closest(word, CLAUSE_WORDS).filter(|meant| !meant.eq_ignore_ascii_case(word)) {
+        return Some(format!("did you mean `{meant}` where it says `{word}`?"));
+    }
+    (ends_an_item(before) || ends_an_item(upto_word))
+        .then(|| "is a comma missing at the end of the line before?".to_owned())
+}
+
+/// Whether a text ends with a line break, and the line before that with what could be an item of a list.
+fn ends_an_item(text: &str) -> bool {
+    let line = text.trim_end();
+    let broken = text.get(line.len()..).is_some_and(|blank| blank.contains('\n'));
+    broken && line.ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | ')' | '"' | '\''))
 }
