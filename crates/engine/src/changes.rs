@@ -1,10 +1,11 @@
 //! A changed pipeline file: which steps keep, rebuild or lose the state of earlier runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 
+use millstream_connectors::codes::OUTPUT_MOVED;
 use millstream_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +60,9 @@ impl fmt::Display for StateReport {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Manifest {
     steps: BTreeMap<String, String>,
+    /// What each output's rows look like, as far as it may not change.
+    #[serde(default)]
+    outputs: BTreeMap<String, String>,
 }
 
 fn manifest_path(plan: &Plan) -> PathBuf {
@@ -68,7 +72,7 @@ fn manifest_path(plan: &Plan) -> PathBuf {
 /// Writes down the steps of the run that starts now.
 pub(crate) fn remember(plan: &Plan) -> Result<()> {
     let path = manifest_path(plan);
-    let manifest = Manifest { steps: plan.fingerprints() };
+    let manifest = Manifest { steps: plan.fingerprints(), outputs: plan.output_forms() };
     let write = || -> std::io::Result<()> {
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir)?;
@@ -78,6 +82,19 @@ pub(crate) fn remember(plan: &Plan) -> Result<()> {
         fs::rename(&temporary, &path)
     };
     write().map_err(|e| Error::new(SNAPSHOT_WRITE, format!("can't write `{}`", path.display())).because(e))
+}
+
+/// Refuses to go on with an output whose rows would no longer fit those that are there. `written` names the outputs
+/// that rows were committed to.
+pub(crate) fn check_outputs(plan: &Plan, written: &BTreeSet<String>) -> Result<()> {
+    let Ok(text) = fs::read(manifest_path(plan)) else { return Ok(()) };
+    let earlier: Manifest = serde_json::from_slice(&text).unwrap_or_default();
+    for (name, form) in plan.output_forms().into_iter().filter(|(name, _)| written.contains(name)) {
+        let Some(before) = earlier.outputs.get(&name).filter(|before| **before != form) else { continue };
+        return Err(Error::new(OUTPUT_MOVED, format!("output `{name}` holds {before}, and is now to hold {form}"))
+            .help("give the new rows another path under another output name, change it back, or start over with `--fresh`"));
+    }
+    Ok(())
 }
 
 /// Forgets what the last run looked like.

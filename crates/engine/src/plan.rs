@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::{SchemaRef, TimeUnit};
+use millstream_connectors::codec::OutputFormat;
 use millstream_connectors::{EncodeContext, Env, SinkSpec, SourceSpec};
 use millstream_core::{Delivery, Model, Result, RowSchema};
 use millstream_features::{Projection, QueryPlan, TableFormat, Tables};
@@ -43,6 +44,14 @@ pub(crate) struct PlannedSource {
     pub(crate) lateness_ns: i64,
     pub(crate) idle_after: Option<Duration>,
     pub(crate) checks: Vec<(String, Condition)>,
+}
+
+impl PlannedSource {
+    /// All that decides which events come to the steps, and as what.
+    fn definition(&self) -> String {
+        let checks: Vec<_> = self.checks.iter().map(|(_, check)| check.text.as_str()).collect();
+        format!("{:?} {:?} {} {checks:?}", self.schema, self.event_time, self.lateness_ns)
+    }
 }
 
 /// A step, planned. Its number in `Plan::steps` plus one is its node; node 0 is the source.
@@ -173,6 +182,22 @@ impl Plan {
         self.outputs.iter().chain(&self.dead_letters)
     }
 
+    /// What must not change about an output that rows were written to, by output: a file of CSV has one header.
+    pub(crate) fn output_forms(&self) -> BTreeMap<String, String> {
+        let form = |output: &PlannedOutput| {
+            let context = &output.context;
+            let columns = match context.format {
+                OutputFormat::Csv if !context.dead_letters => {
+                    let names: Vec<_> = context.schema.fields().iter().map(|f| f.name().as_str()).collect();
+                    format!(" of {}, timestamps {:?}", names.join(", "), context.timestamps)
+                }
+                _ => String::new(),
+            };
+            (output.name.clone(), format!("{:?}{columns}", context.format).to_lowercase())
+        };
+        self.all_outputs().map(form).collect()
+    }
+
     /// The fingerprint of every stateful step.
     pub(crate) fn fingerprints(&self) -> BTreeMap<String, String> {
         let prints = self.steps.iter().filter_map(|step| {
@@ -183,7 +208,7 @@ impl Plan {
                 print = chained(&print, &before.definition);
                 node = before.input;
             }
-            Some((step.name.clone(), print))
+            Some((step.name.clone(), chained(&print, &self.source.definition())))
         });
         prints.collect()
     }

@@ -49,6 +49,7 @@ pub fn run(plan: &Arc<Plan>, options: &RunOptions, live: &Arc<Live>) -> Result<S
     }
     let records: BTreeMap<TaskId, CommitRecord> = store.load_commits(&plan.name)?.into_iter().collect();
     check_partitions(plan, partitions, &records)?;
+    changes::check_outputs(plan, &records.values().flat_map(|r| r.receipts.keys().cloned()).collect())?;
     let sinks = open_sinks(plan, partitions, &records)?;
     changes::remember(plan)?;
     artifacts::keep_copies(plan)?;
