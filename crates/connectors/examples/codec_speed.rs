@@ -82,7 +82,7 @@ fn schema(declared: usize) -> Result<RowSchema, AnyError> {
 }
 
 fn raw(events: &[&[u8]]) -> Arc<RawBatch> {
-    let mut raw = RawBatch::new(0);
+    let mut raw = RawBatch::new(millstream_core::TaskId::new(0));
     for (offset, event) in events.iter().enumerate() {
         raw.push(offset as u64, 0, None, Some(event), &[]);
     }

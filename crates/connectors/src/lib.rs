@@ -4,14 +4,17 @@
 //! from what stands in the pipeline file and nothing else, and what the spec opens: a
 //! [`Source`](millstream_core::Source) for each partition, a [`Sink`](millstream_core::Sink) for each output.
 
+pub mod backend;
 pub mod codec;
 pub mod codes;
 mod env;
 pub mod file;
+pub mod kafka;
 pub mod log;
 pub mod registry;
 mod spec;
 
+pub use backend::Backend;
 pub use codec::EncodeContext;
 pub use env::Env;
 pub use spec::{SinkSpec, SourceSpec};

@@ -1,9 +1,12 @@
 //! What the engine knows of a source and of an output before anything is opened.
 
+use std::sync::Arc;
+
 use millstream_core::{Delivery, Encoder, Receipt, Result, RowSchema, Sink, Source, TaskId};
 
 use crate::codec::{EncodeContext, InputFormat, OutputFormat, Timestamps};
 use crate::env::Env;
+use crate::kafka::{Connection, KafkaInput};
 
 /// A source as the pipeline file describes it. Made without touching anything outside the file.
 pub trait SourceSpec: Send + Sync {
@@ -35,7 +38,8 @@ pub trait SourceSpec: Send + Sync {
     /// It is not there, or can't be read.
     fn probe(&self, env: &Env) -> Result<()>;
 
-    /// How many partitions it has; creates what the pipeline file says is to be created.
+    /// How many partitions it has; creates what the pipeline file says is to be created. For a source whose
+    /// partitions are shared out by Kafka: as many as the largest topic has now.
     ///
     /// # Errors
     /// It can't be reached, or has another number than declared.
@@ -46,6 +50,11 @@ pub trait SourceSpec: Send + Sync {
     /// # Errors
     /// It does not exist or can't be read.
     fn open(&self, env: &Env, partition: u32) -> Result<Box<dyn Source>>;
+
+    /// What it reads of Kafka, if it does: then a consumer group shares its partitions out.
+    fn kafka(&self) -> Option<&KafkaInput> {
+        None
+    }
 }
 
 /// An output as the pipeline file describes it. Made without touching anything outside the file.
@@ -67,6 +76,11 @@ pub trait SinkSpec: Send + Sync {
         None
     }
 
+    /// The Kafka cluster it writes to, if it does: then its records go into the epoch's transaction there.
+    fn kafka(&self) -> Option<&Connection> {
+        None
+    }
+
     /// Whether it keeps rows apart as records, with key and headers.
     fn boundaries(&self) -> bool {
         false
@@ -78,12 +92,12 @@ pub trait SinkSpec: Send + Sync {
     /// It could not be written.
     fn probe(&self, env: &Env) -> Result<()>;
 
-    /// Opens the committer's side for the outputs of `tasks` tasks. Writes nothing before
-    /// [`Sink::recover`](millstream_core::Sink::recover).
+    /// Opens the committer's side for the outputs of `tasks` tasks (`None` where their number may grow). Writes
+    /// nothing before [`Sink::recover`](millstream_core::Sink::recover).
     ///
     /// # Errors
     /// It can't be reached or created.
-    fn open(&self, env: &Env, tasks: u32, context: &EncodeContext) -> Result<Box<dyn Sink>>;
+    fn open(&self, env: &Arc<Env>, tasks: Option<u32>, context: &EncodeContext) -> Result<Box<dyn Sink>>;
 
     /// The worker's side.
     ///

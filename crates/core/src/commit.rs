@@ -1,12 +1,15 @@
 //! The store that makes an epoch atomic: outputs, positions and journal together, or none of them.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::journal::JournalEntry;
-use crate::position::{Position, TaskId};
+use crate::position::{Lease, Position, TaskId};
 use crate::sink::{Chunk, Receipt};
 
 /// The state of one task's commits: what the newest committed epoch says.
@@ -26,13 +29,17 @@ pub struct CommitRecord {
     pub artifacts: BTreeMap<String, String>,
 }
 
-/// One atomic write.
+/// One atomic write: the epochs of one or more tasks.
 pub trait Txn {
-    /// Appends records to a partition of a topic of the embedded log.
+    /// What follows, up to the next call, belongs to `task` and counts only while `lease` lasts.
+    fn task(&mut self, task: TaskId, lease: Lease);
+
+    /// Appends records to a partition of a topic of the store. The chunk may be kept, so that the records can be sent
+    /// again.
     ///
     /// # Errors
     /// The topic or partition does not exist.
-    fn append(&mut self, topic: &str, partition: u32, chunk: &Chunk, records: std::ops::Range<usize>) -> Result<()>;
+    fn append(&mut self, topic: &str, partition: u32, chunk: &Arc<Chunk>, records: Range<usize>) -> Result<()>;
 
     /// Sets a task's commit record.
     ///
@@ -46,12 +53,26 @@ pub trait Txn {
     /// The entry can't be encoded.
     fn put_journal(&mut self, pipeline: &str, task: TaskId, index: u64, entry: &JournalEntry) -> Result<()>;
 
-    /// Commits all of it. When this returns `Ok` the write survives a crash of the process; with `sync` it
-    /// survives a loss of power too.
+    /// Commits all of it. After `Committed` the write survives a crash of the process; with `sync` it survives a
+    /// loss of power too. Waits and tries again for as long as that can help: see [`Store::hurry`].
     ///
     /// # Errors
-    /// Nothing was written, or (said in the message) the outcome is unknown.
-    fn commit(self: Box<Self>, sync: bool) -> Result<()>;
+    /// What ends the run: nothing was written, or (said in the message) the outcome is unknown.
+    fn commit(self: Box<Self>, sync: bool) -> Result<Outcome>;
+}
+
+/// How a commit went.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It holds, but for the parts of the tasks named: their leases had ended, and whoever owns them now computes
+    /// the same again.
+    Committed {
+        /// Tasks whose part was left out.
+        lost: Vec<TaskId>,
+    },
+    /// This writer was cut off. What it wrote last may hold or not, and nothing of it may be sent again: the tasks
+    /// must be rebuilt from their newest commits.
+    Void(Error),
 }
 
 /// Where commits live. Shared between threads.
@@ -76,6 +97,18 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// The store is damaged or can't be read.
     fn load_journal(&self, pipeline: &str, task: TaskId, from: u64) -> Result<Vec<JournalEntry>>;
+
+    /// Allows the journal of a task before entry `index` to be removed: a snapshot that is kept has it folded in, and
+    /// the input no longer reaches back to before it. Stores that keep all of it do nothing.
+    ///
+    /// # Errors
+    /// The store can't be written.
+    fn trim_journal(&self, _pipeline: &str, _task: TaskId, _index: u64) -> Result<()> {
+        Ok(())
+    }
+
+    /// The run is ending: a commit that can't be had within `patience` is to be given up.
+    fn hurry(&self, _patience: Duration) {}
 
     /// Forgets a pipeline's commits and journal.
     ///

@@ -21,6 +21,11 @@ pub enum JournalEntry {
         /// Why.
         cause: AdvanceCause,
     },
+    /// The task began here. Its first epoch writes it, so that a lost commit is never taken for a task that never began.
+    Begin {
+        /// The first record of the input that the task reads.
+        at: u64,
+    },
     /// A model or table with these bytes serves from here on.
     Artifact {
         /// Where in the input.
@@ -46,7 +51,7 @@ impl JournalEntry {
     /// The offset of the first event the entry applies to.
     pub fn at(&self) -> u64 {
         match self {
-            Self::Advance { at, .. } | Self::Artifact { at, .. } => *at,
+            Self::Begin { at } | Self::Advance { at, .. } | Self::Artifact { at, .. } => *at,
         }
     }
 }

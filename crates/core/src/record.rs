@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::position::TaskId;
+
 /// The timestamp of a record whose source has none.
 pub const NO_TIMESTAMP: i64 = i64::MIN;
 const ABSENT: u32 = u32::MAX;
@@ -29,22 +31,29 @@ struct Slot {
 /// Bounded by the reader's [`PollLimit`](crate::source::PollLimit); at most 4 GiB of bytes.
 #[derive(Debug, Default)]
 pub struct RawBatch {
-    /// The partition these records come from.
-    pub partition: u32,
+    /// The task these records belong to.
+    pub task: TaskId,
+    /// The name of the topic they come from; `None` for a source without topics.
+    pub topic: Option<Arc<str>>,
     bytes: Vec<u8>,
     slots: Vec<Slot>,
     headers: Vec<Header>,
 }
 
 impl RawBatch {
-    /// An empty batch of one partition.
-    pub fn new(partition: u32) -> Self {
-        Self { partition, ..Self::default() }
+    /// An empty batch of a task.
+    pub fn new(task: TaskId) -> Self {
+        Self { task, ..Self::default() }
+    }
+
+    /// The partition these records come from.
+    pub fn partition(&self) -> u32 {
+        self.task.partition
     }
 
     /// An empty batch with room for that many records and bytes.
-    pub fn with_capacity(partition: u32, records: usize, bytes: usize) -> Self {
-        Self { partition, bytes: Vec::with_capacity(bytes), slots: Vec::with_capacity(records), headers: Vec::new() }
+    pub fn with_capacity(task: TaskId, records: usize, bytes: usize) -> Self {
+        Self { task, bytes: Vec::with_capacity(bytes), slots: Vec::with_capacity(records), ..Self::default() }
     }
 
     /// Appends a record. `timestamp_ms` may be [`NO_TIMESTAMP`]; a `None` value is a tombstone.
@@ -80,7 +89,7 @@ impl RawBatch {
     /// A copy of the records in `range`; out-of-range ends are clamped.
     #[must_use]
     pub fn part(&self, range: std::ops::Range<usize>) -> Self {
-        let mut part = Self::new(self.partition);
+        let mut part = Self { topic: self.topic.clone(), ..Self::new(self.task) };
         for i in range.start..range.end.min(self.len()) {
             part.push(self.offset(i), self.timestamp_ms(i), self.key(i), self.value(i), self.headers(i));
         }

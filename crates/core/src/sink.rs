@@ -61,12 +61,12 @@ pub struct Receipt(pub String);
 
 /// The committer's side of an output.
 pub trait Sink: Send {
-    /// Brings the output to exactly what the last commit says; called once before anything is staged.
-    /// `committed` holds the receipt of every task that has committed before.
+    /// Brings a task's part of the output to exactly what its last commit says; called before anything of the task is
+    /// staged, each time this process comes to own it. `committed` is `None` if no commit knows of this output.
     ///
     /// # Errors
     /// The output was changed by someone else, or can't be reached.
-    fn recover(&mut self, committed: &[(TaskId, Receipt)]) -> Result<()>;
+    fn recover(&mut self, task: TaskId, committed: Option<&Receipt>) -> Result<()>;
 
     /// Makes a chunk ready: durable but invisible, or part of the transaction. The receipt is committed with it.
     ///
@@ -74,12 +74,15 @@ pub trait Sink: Send {
     /// Nothing of the chunk is visible then.
     fn stage(&mut self, task: TaskId, chunk: Chunk, txn: &mut dyn Txn) -> Result<Receipt>;
 
-    /// Makes visible what was staged; called after the commit is known. Does nothing for sinks inside the
-    /// transaction.
+    /// Makes visible what was staged; called after the commit is known. What was staged for the tasks in `lost` was
+    /// not committed and is thrown away. Does nothing for sinks inside the transaction.
     ///
     /// # Errors
     /// The epoch is committed all the same; the next `recover` finishes the publication.
-    fn publish(&mut self) -> Result<()>;
+    fn publish(&mut self, lost: &[TaskId]) -> Result<()>;
+
+    /// The task goes to another owner: lets go of its part of the output. What is staged is thrown away.
+    fn release(&mut self, _task: TaskId) {}
 
     /// Called once when the run ends well, after the last publish: finish part files and the like.
     ///

@@ -1,7 +1,9 @@
-//! What a source is: a reader of one partition.
+//! What a source is: a reader of one partition, and a member of the group that shares the partitions out.
+
+use std::sync::Arc;
 
 use crate::error::Result;
-use crate::position::Position;
+use crate::position::{Lease, Position, TaskId};
 use crate::record::RawBatch;
 
 /// How much one poll may bring.
@@ -41,6 +43,14 @@ pub trait Source: Send {
     /// The input no longer reaches back to that position, or is not the same input.
     fn seek(&mut self, position: &Position) -> Result<()>;
 
+    /// The oldest position that [`Source::seek`] can still go to, where the input forgets its beginning.
+    ///
+    /// # Errors
+    /// The input can't be asked.
+    fn earliest(&mut self) -> Result<Option<Position>> {
+        Ok(None)
+    }
+
     /// How many records lie ahead, where that is known.
     fn lag(&self) -> Option<u64>;
 
@@ -48,4 +58,59 @@ pub trait Source: Send {
     fn fraction_read(&self) -> Option<f64> {
         None
     }
+}
+
+/// A change of what a worker owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// These tasks are this worker's from now on.
+    Assigned(Vec<(TaskId, Lease)>),
+    /// These tasks are to be handed over: finish their epochs, then call [`Member::release`].
+    Revoked(Vec<TaskId>),
+    /// These tasks are someone else's already: throw away what is not committed, then call [`Member::release`].
+    Lost(Vec<TaskId>),
+}
+
+/// A worker's membership in whatever shares the input's partitions out. Owned by one worker thread.
+pub trait Member: Send {
+    /// What changed since the last call, one change at a time. Never blocks for more than a few milliseconds; must
+    /// be called at least every few seconds, since that is what keeps the membership alive.
+    ///
+    /// # Errors
+    /// The membership can't be kept, and waiting would not help.
+    fn poll(&mut self) -> Result<Option<Change>>;
+
+    /// Opens the readers of assigned tasks, on any thread.
+    fn opener(&self) -> Arc<dyn Opener>;
+
+    /// Gives tasks back that were revoked or lost. Their readers have been dropped.
+    ///
+    /// # Errors
+    /// As for [`Member::poll`].
+    fn release(&mut self, tasks: &[TaskId]) -> Result<()>;
+
+    /// Ends the leases of all tasks and gives new ones for the same tasks: they are going to be rebuilt.
+    ///
+    /// # Errors
+    /// As for [`Member::poll`].
+    fn renew(&mut self) -> Result<Vec<(TaskId, Lease)>>;
+
+    /// Whether more tasks may be assigned later. If not, a run ends when all tasks have ended.
+    fn is_open(&self) -> bool;
+
+    /// Leaves, so that others take over at once. All epochs are committed or given up.
+    ///
+    /// # Errors
+    /// The others will notice by themselves, later.
+    fn leave(&mut self) -> Result<()>;
+}
+
+/// Opens readers of partitions.
+pub trait Opener: Send + Sync {
+    /// Opens the reader of one task, at the place where a pipeline that never committed begins. May wait for the
+    /// network.
+    ///
+    /// # Errors
+    /// It does not exist or can't be read.
+    fn open(&self, task: TaskId) -> Result<Box<dyn Source>>;
 }

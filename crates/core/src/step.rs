@@ -68,6 +68,24 @@ pub trait Step: Send {
     /// Writes the state. Stateless steps write nothing.
     fn snapshot(&self, _out: &mut StateWriter) {}
 
+    /// From now on, changes are counted anew: the state as it stands is part of a snapshot.
+    fn mark_saved(&mut self) {}
+
+    /// Writes what changed since changes were last counted anew, and counts anew. What [`Step::apply_changes`] makes
+    /// of it, on top of the state as it was then, equals the state now. By default it writes the whole state.
+    fn take_changes(&mut self, out: &mut StateWriter) {
+        self.snapshot(out);
+        self.mark_saved();
+    }
+
+    /// Applies what [`Step::take_changes`] wrote to the state it was taken on.
+    ///
+    /// # Errors
+    /// The bytes are damaged.
+    fn apply_changes(&mut self, state: &mut StateReader<'_>) -> Result<()> {
+        self.restore(state)
+    }
+
     /// Reads the state that [`Step::snapshot`] wrote for a step with the same fingerprint.
     ///
     /// # Errors

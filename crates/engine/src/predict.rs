@@ -238,7 +238,11 @@ impl PredictStep {
             let (batch, index) = meta.raw(row);
             // Writing to a builder can't fail.
             let _ = ids.write_str(&self.id_prefix);
-            let _ = ids.write_str(number.format(batch.partition));
+            if batch.task.topic != 0 {
+                let _ = ids.write_str(batch.topic.as_deref().unwrap_or_default());
+                let _ = ids.write_str("/");
+            }
+            let _ = ids.write_str(number.format(batch.partition()));
             let _ = ids.write_str("/");
             let _ = ids.write_str(number.format(batch.offset(index)));
             ids.append_value("");

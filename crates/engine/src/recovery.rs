@@ -108,7 +108,7 @@ mod tests {
     fn header(offset: u64, with: &[(&str, &str)]) -> Header {
         Header {
             pipeline: "p".into(),
-            task: millstream_core::TaskId(0),
+            task: millstream_core::TaskId::new(0),
             epoch: 1,
             position: at(offset),
             journal_len: 0,

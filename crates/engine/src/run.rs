@@ -59,7 +59,7 @@ pub fn run(plan: &Arc<Plan>, options: &RunOptions, live: &Arc<Live>) -> Result<S
     let starter = Starter { plan, store: store_ref, snapshots: &snapshots, records: &records, live, options, format };
     let mut tasks = Vec::new();
     for partition in 0..partitions {
-        tasks.push(starter.start(TaskId(partition))?);
+        tasks.push(starter.start(TaskId::new(partition))?);
     }
     let folded = match live.phase() {
         Phase::Recovering { folded } => folded,
@@ -317,7 +317,7 @@ impl Starter<'_> {
         mut serving: BTreeMap<String, String>,
     ) -> Result<Task> {
         let mut journal = journal.into_iter().peekable();
-        let mut ahead = RawBatch::new(task.id().0);
+        let mut ahead = RawBatch::new(task.id());
         loop {
             let next = if ahead.is_empty() { source.position().offset } else { ahead.offset(0) };
             while let Some(entry) = journal.next_if(|e| e.at() <= next.min(to)) {

@@ -187,7 +187,7 @@ mod tests {
     fn snapshot(offset: u64) -> Snapshot {
         let header = Header {
             pipeline: "p".into(),
-            task: TaskId(3),
+            task: TaskId::new(3),
             epoch: offset / 10,
             position: Position { offset, cursor: String::new() },
             journal_len: 0,
@@ -216,13 +216,13 @@ mod tests {
         for offset in [10, 20, 30] {
             dir.write(&snapshot(offset), 2).unwrap();
         }
-        let files = dir.list(TaskId(3));
+        let files = dir.list(TaskId::new(3));
         assert_eq!(files.len(), 2);
         fs::write(&files[0], b"torn").unwrap();
-        let loaded: Vec<_> = dir.load(TaskId(3)).collect();
+        let loaded: Vec<_> = dir.load(TaskId::new(3)).collect();
         assert!(loaded[0].is_err());
         assert_eq!(loaded[1].as_ref().unwrap().header.position.offset, 20);
-        dir.remove_ahead(TaskId(3), 15);
-        assert_eq!(dir.load(TaskId(3)).count(), 0);
+        dir.remove_ahead(TaskId::new(3), 15);
+        assert_eq!(dir.load(TaskId::new(3)).count(), 0);
     }
 }

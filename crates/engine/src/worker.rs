@@ -102,7 +102,7 @@ impl Worker {
     fn turn(&self, owned: &mut OwnedTask, clock: &mut StageClock) -> Result<bool> {
         let settings = &self.plan.settings;
         let limit = PollLimit { records: settings.batch_rows_max, bytes: POLL_BYTES_MAX };
-        let mut raw = RawBatch::new(owned.task.id().0);
+        let mut raw = RawBatch::new(owned.task.id());
         let polled = owned.source.poll(limit, &mut raw)?;
         if polled == Polled::Records {
             let now = Instant::now();

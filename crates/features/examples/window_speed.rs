@@ -96,7 +96,7 @@ fn batches(schema: &SchemaRef, events: &[(usize, f64, i64)], size: usize) -> Res
         let columns = RecordBatch::try_new(schema.clone(), columns).map_err(|e| {
             millstream_core::Error::new(millstream_features::window::codes::WINDOW_COLUMNS, e.to_string())
         })?;
-        let (mut raw, mut meta, mut progress) = (RawBatch::new(0), MetaColumns::default(), Progress::default());
+        let (mut raw, mut meta, mut progress) = (RawBatch::new(TaskId::new(0)), MetaColumns::default(), Progress::default());
         for (i, event) in chunk.iter().enumerate() {
             raw.push(offset, event.2, None, Some(b"{}"), &[]);
             meta.records.push((0, i as u32));

@@ -46,7 +46,7 @@ impl Driver {
     }
 
     fn task(plan: &Arc<Plan>) -> Result<Task, Error> {
-        Task::new(plan.clone(), TaskId(0), &Serving::now(plan, InputFormat::Json))
+        Task::new(plan.clone(), TaskId::new(0), &Serving::now(plan, InputFormat::Json))
     }
 
     /// Feeds events as one batch.
@@ -54,7 +54,7 @@ impl Driver {
     /// # Errors
     /// What would stop the run.
     pub fn feed<E: AsRef<[u8]>>(&mut self, events: impl IntoIterator<Item = E>) -> Result<()> {
-        let mut raw = RawBatch::new(0);
+        let mut raw = RawBatch::new(TaskId::new(0));
         for event in events {
             raw.push(self.offset, NO_TIMESTAMP, None, Some(event.as_ref()), &[]);
             self.offset += 1;

@@ -161,7 +161,7 @@ fn key_in(value: &[u8], field: &str) -> Result<Vec<u8>, String> {
 /// A stored record as JSON.
 pub fn record(batch: &RawBatch, i: usize) -> Value {
     let mut out = Map::new();
-    out.insert("partition".to_owned(), json!(batch.partition));
+    out.insert("partition".to_owned(), json!(batch.partition()));
     out.insert("offset".to_owned(), json!(batch.offset(i)));
     let timestamp = batch.timestamp_ms(i);
     if timestamp != NO_TIMESTAMP {
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn records_come_back_as_they_went_in() {
-        let mut batch = RawBatch::new(3);
+        let mut batch = RawBatch::new(TaskId::new(3));
         let header = |name: &str, value: &[u8]| Header { name: name.to_owned(), value: value.to_vec() };
         batch.push(7, 12, Some(b"k"), Some(b"{}"), &[header("a", b"1"), header("a", b"\xff"), header("b", b"2")]);
         batch.push(8, NO_TIMESTAMP, None, Some(b"\xfe"), &[]);

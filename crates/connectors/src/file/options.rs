@@ -293,7 +293,7 @@ impl SinkSpec for FileSinkSpec {
         }
     }
 
-    fn open(&self, env: &Env, tasks: u32, context: &EncodeContext) -> Result<Box<dyn Sink>> {
+    fn open(&self, env: &Arc<Env>, tasks: Option<u32>, context: &EncodeContext) -> Result<Box<dyn Sink>> {
         Ok(match self.format {
             OutputFormat::Json | OutputFormat::Csv => {
                 Box::new(LinesSink::new(env, &self.path, tasks, codec::header(context)))

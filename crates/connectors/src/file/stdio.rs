@@ -6,6 +6,7 @@
 //! `stdout` prints committed rows only, and prints again what an earlier run may not have finished printing: at
 //! least once. A run of one pipeline has one `stdout` output.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::path::PathBuf;
@@ -202,7 +203,8 @@ struct Printed {
 
 /// Prints rows once their commit is known.
 pub(crate) struct StdoutSink {
-    tasks: Vec<Task>,
+    tasks: BTreeMap<TaskId, Task>,
+    make: Box<dyn Fn(TaskId) -> Task + Send>,
     out: Box<dyn Write + Send>,
     header: Vec<u8>,
     header_due: bool,
@@ -218,16 +220,18 @@ struct Task {
 }
 
 impl StdoutSink {
-    pub(crate) fn new(env: &Env, out: impl Write + Send + 'static, tasks: u32, header: Option<Vec<u8>>) -> Self {
-        let tasks = (0..tasks.max(1)).map(|task| Task {
-            staged_path: staged_path(env, &format!("stdout-{task}"), ".rows"),
-            printed_path: staged_path(env, &format!("stdout-{task}"), ".printed"),
+    pub(crate) fn new(env: &Arc<Env>, out: impl Write + Send + 'static, header: Option<Vec<u8>>) -> Self {
+        let env = env.clone();
+        let make = move |task| Task {
+            staged_path: staged_path(&env, &format!("stdout-{task}"), ".rows"),
+            printed_path: staged_path(&env, &format!("stdout-{task}"), ".printed"),
             files: None,
             committed: Printed::default(),
             pending: None,
-        });
+        };
         let header = header.unwrap_or_default();
-        Self { tasks: tasks.collect(), out: Box::new(out), header_due: !header.is_empty(), header }
+        let (tasks, make) = (BTreeMap::new(), Box::new(make));
+        Self { tasks, make, out: Box::new(out), header_due: !header.is_empty(), header }
     }
 
     fn print(&mut self, bytes: &[u8]) -> Result<()> {
@@ -250,42 +254,41 @@ impl Task {
 }
 
 impl Sink for StdoutSink {
-    fn recover(&mut self, committed: &[(TaskId, Receipt)]) -> Result<()> {
-        for task in &mut self.tasks {
-            let staged = open(&task.staged_path)?;
-            lock(&staged, "stdout")?;
-            task.files = Some((staged, open(&task.printed_path)?));
-        }
-        for (id, text) in committed {
-            let Some(task) = self.tasks.get_mut(id.0 as usize) else { continue };
+    fn recover(&mut self, id: TaskId, committed: Option<&Receipt>) -> Result<()> {
+        let mut task = (self.make)(id);
+        let mut staged = open(&task.staged_path)?;
+        lock(&staged, "stdout")?;
+        let mut printed = open(&task.printed_path)?;
+        let mut missing = None;
+        if let Some(text) = committed {
             let receipt: Printed = parse(text, "stdout")?;
-            task.committed = receipt.clone();
-            let Some((staged, printed)) = &mut task.files else { continue };
-            let count = read_at(printed, &task.printed_path, 0, 8)?;
+            let count = read_at(&mut printed, &task.printed_path, 0, 8)?;
             let count = count.first_chunk().map_or(0, |b| u64::from_le_bytes(*b));
-            if count >= receipt.stdout {
-                continue;
+            if count < receipt.stdout {
+                let bytes = read_at(&mut staged, &task.staged_path, 0, receipt.bytes)?;
+                if bytes.len() as u64 != receipt.bytes || crc32c::crc32c(&bytes) != receipt.crc {
+                    return Err(Error::new(
+                        STAGED_DAMAGED,
+                        "rows for standard output were committed but not yet printed, and are gone",
+                    )
+                    .help("restore the data directory from a backup, or begin anew with `--fresh`"));
+                }
+                missing = Some(bytes);
             }
-            let bytes = read_at(staged, &task.staged_path, 0, receipt.bytes)?;
-            if bytes.len() as u64 != receipt.bytes || crc32c::crc32c(&bytes) != receipt.crc {
-                return Err(Error::new(
-                    STAGED_DAMAGED,
-                    "rows for standard output were committed but not yet printed, and are gone",
-                )
-                .help("restore the data directory from a backup, or begin anew with `--fresh`"));
-            }
-            self.print(&bytes)?;
-            if let Some(task) = self.tasks.get_mut(id.0 as usize) {
-                task.note_printed()?;
-            }
+            task.committed = receipt;
         }
+        task.files = Some((staged, printed));
+        if let Some(bytes) = missing {
+            self.print(&bytes)?;
+            task.note_printed()?;
+        }
+        self.tasks.insert(id, task);
         Ok(())
     }
 
     fn stage(&mut self, task: TaskId, chunk: Chunk, _txn: &mut dyn Txn) -> Result<Receipt> {
-        let tasks = self.tasks.len();
-        let Some(task) = self.tasks.get_mut(task.0 as usize) else {
-            return Err(Error::new(OUTPUT_UNWRITABLE, format!("standard output has {tasks} tasks, not {task}")));
+        let Some(task) = self.tasks.get_mut(&task) else {
+            return Err(Error::new(OUTPUT_UNWRITABLE, format!("task {task} of standard output was not recovered")));
         };
         task.pending = None;
         if chunk.data.is_empty() {
@@ -304,16 +307,22 @@ impl Sink for StdoutSink {
         Ok(text)
     }
 
-    fn publish(&mut self) -> Result<()> {
-        for i in 0..self.tasks.len() {
-            let Some((receipt, data)) = self.tasks.get_mut(i).and_then(|t| t.pending.take()) else { continue };
-            self.print(&data)?;
-            if let Some(task) = self.tasks.get_mut(i) {
+    fn publish(&mut self, lost: &[TaskId]) -> Result<()> {
+        let mut tasks = std::mem::take(&mut self.tasks);
+        let printed = tasks.iter_mut().try_for_each(|(id, task)| match task.pending.take() {
+            Some((receipt, data)) if !lost.contains(id) => {
+                self.print(&data)?;
                 task.committed = receipt;
-                task.note_printed()?;
+                task.note_printed()
             }
-        }
-        Ok(())
+            _ => Ok(()),
+        });
+        self.tasks = tasks;
+        printed
+    }
+
+    fn release(&mut self, task: TaskId) {
+        self.tasks.remove(&task);
     }
 }
 
@@ -365,7 +374,7 @@ mod tests {
     fn read_all(source: &mut StreamSource) -> Vec<(u64, String)> {
         let mut all = Vec::new();
         loop {
-            let mut out = RawBatch::new(0);
+            let mut out = RawBatch::new(TaskId::new(0));
             match source.poll(PollLimit { records: 3, bytes: 1 << 20 }, &mut out).unwrap() {
                 Polled::End => return all,
                 Polled::CaughtUp => std::thread::yield_now(),
@@ -381,7 +390,7 @@ mod tests {
     fn a_stream_gives_its_lines_as_they_come() {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let mut source = StreamSource::start(reader, Framing::Lines).unwrap();
-        let mut out = RawBatch::new(0);
+        let mut out = RawBatch::new(TaskId::new(0));
         let limit = PollLimit { records: 10, bytes: 1 << 20 };
         assert_eq!(source.poll(limit, &mut out).unwrap(), Polled::CaughtUp, "does not wait");
         writer.write_all(b"one\n\ntw").unwrap();
@@ -422,14 +431,14 @@ mod tests {
         let log = env.log().unwrap();
         let mut txn = log.begin();
         let chunk = Chunk { data: text.as_bytes().to_vec(), rows: 1, ..Chunk::default() };
-        sink.stage(TaskId(0), chunk, txn.as_mut()).unwrap()
+        sink.stage(TaskId::new(0), chunk, txn.as_mut()).unwrap()
     }
 
     fn start(dir: &Path, committed: &[Receipt]) -> (StdoutSink, Env, Shared) {
         let env = Env::new(dir, "data", "p", false);
         let out = Shared::default();
-        let mut sink = StdoutSink::new(&env, out.clone(), 1, Some(b"n\n".to_vec()));
-        let committed: Vec<_> = committed.iter().map(|r| (TaskId(0), r.clone())).collect();
+        let mut sink = StdoutSink::new(&env, out.clone(), Some(b"n\n".to_vec()));
+        let committed: Vec<_> = committed.iter().map(|r| (TaskId::new(0), r.clone())).collect();
         sink.recover(&committed).unwrap();
         (sink, env, out)
     }
@@ -460,7 +469,7 @@ mod tests {
         drop(env);
         let (_, env, out) = start(dir.path(), std::slice::from_ref(&receipt));
         assert_eq!(text(&out), "");
-        discard_stdout(&env, &[(TaskId(0), receipt)]).unwrap();
+        discard_stdout(&env, &[(TaskId::new(0), receipt)]).unwrap();
     }
 
     #[test]
@@ -469,7 +478,7 @@ mod tests {
         let env = Env::new(dir.path(), "data", "p", false);
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let mut sink = StdoutSink::new(&env, writer, 1, None);
+        let mut sink = StdoutSink::new(&env, writer, None);
         sink.recover(&[]).unwrap();
         stage(&env, &mut sink, "1\n");
         assert_eq!(sink.publish().unwrap_err().code(), OUTPUT_CLOSED);

@@ -1,5 +1,7 @@
 //! `type: stdin` and `type: stdout`.
 
+use std::sync::Arc;
+
 use millstream_config::pipeline::{ConnectorSpec, Kind, SourceFormat};
 use millstream_config::{Cx, spec};
 use millstream_core::{Delivery, Encoder, Receipt, Result, RowSchema, Sink, Source, TaskId};
@@ -126,8 +128,8 @@ impl SinkSpec for StdoutSpec {
         Ok(())
     }
 
-    fn open(&self, env: &Env, tasks: u32, context: &EncodeContext) -> Result<Box<dyn Sink>> {
-        Ok(Box::new(StdoutSink::new(env, std::io::stdout(), tasks, codec::header(context))))
+    fn open(&self, env: &Arc<Env>, _tasks: Option<u32>, context: &EncodeContext) -> Result<Box<dyn Sink>> {
+        Ok(Box::new(StdoutSink::new(env, std::io::stdout(), codec::header(context))))
     }
 
     fn encoder(&self, context: &EncodeContext) -> Result<Box<dyn Encoder>> {

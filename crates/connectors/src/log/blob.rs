@@ -269,7 +269,7 @@ mod tests {
             for blob in &blobs {
                 reader.load(base, &blob.bytes).unwrap();
                 reader.skip_to(base + 9).unwrap();
-                let mut out = RawBatch::new(0);
+                let mut out = RawBatch::new(millstream_core::TaskId::new(0));
                 while reader.next_offset().is_some() {
                     reader.take(&mut out).unwrap();
                 }

@@ -48,13 +48,14 @@ pub(super) fn tail_u32(key: &[u8]) -> Option<u32> {
     key.last_chunk().map(|b| u32::from_be_bytes(*b))
 }
 
-/// The commits of a pipeline. Names of pipelines hold no NUL.
+/// The commits of a pipeline. Names of pipelines hold no NUL. A source that reads several topics never commits here,
+/// so a partition says which task it is.
 pub(super) fn commits(pipeline: &str) -> Vec<u8> {
     [b"c", pipeline.as_bytes(), b"\0"].concat()
 }
 
 pub(super) fn commit(pipeline: &str, task: TaskId) -> Vec<u8> {
-    [commits(pipeline).as_slice(), &task.0.to_be_bytes()].concat()
+    [commits(pipeline).as_slice(), &task.partition.to_be_bytes()].concat()
 }
 
 pub(super) fn journals(pipeline: &str) -> Vec<u8> {
@@ -62,7 +63,7 @@ pub(super) fn journals(pipeline: &str) -> Vec<u8> {
 }
 
 pub(super) fn journal(pipeline: &str, task: TaskId) -> Vec<u8> {
-    [journals(pipeline).as_slice(), &task.0.to_be_bytes()].concat()
+    [journals(pipeline).as_slice(), &task.partition.to_be_bytes()].concat()
 }
 
 pub(super) fn journal_entry(pipeline: &str, task: TaskId, index: u64) -> Vec<u8> {

@@ -76,7 +76,7 @@ impl LogStore {
     pub fn read(&self, topic: &str, partition: u32, offset: u64, limit: PollLimit) -> Result<RawBatch> {
         let mut cursor = Cursor::new(self, topic, partition)?;
         cursor.seek(offset)?;
-        let mut out = RawBatch::new(partition);
+        let mut out = RawBatch::new(TaskId::new(partition));
         cursor.read(self, u64::MAX, limit, &mut out)?;
         Ok(out)
     }

@@ -102,12 +102,12 @@ impl SinkSpec for LogSinkSpec {
         })
     }
 
-    fn open(&self, env: &Env, tasks: u32, _context: &EncodeContext) -> Result<Box<dyn Sink>> {
+    fn open(&self, env: &Arc<Env>, tasks: Option<u32>, _context: &EncodeContext) -> Result<Box<dyn Sink>> {
         let log = env.log()?;
         let topic = self.options.topic.value.clone();
         let known = log.topics().iter().any(|t| t.name == topic);
         // A topic that exists keeps its number if the pipeline file names none.
-        let declared = self.declared().or_else(|| (!known).then_some(tasks.max(1)));
+        let declared = self.declared().or_else(|| (!known).then_some(tasks.unwrap_or(1).max(1)));
         let partitions = log.ensure_topic(&topic, declared)?;
         Ok(Box::new(LogSink { _log: log, topic, partitions, keyed: self.options.key.is_some() }))
     }
@@ -132,7 +132,7 @@ struct LogSink {
 }
 
 impl Sink for LogSink {
-    fn recover(&mut self, _committed: &[(TaskId, Receipt)]) -> Result<()> {
+    fn recover(&mut self, _task: TaskId, _committed: Option<&Receipt>) -> Result<()> {
         Ok(())
     }
 
@@ -152,6 +152,7 @@ impl Sink for LogSink {
         }
         // Records of one partition go into one blob, in the order they came.
         chunk.records.sort_by_key(|record| record.partition);
+        let chunk = Arc::new(chunk);
         let mut first = 0;
         for run in chunk.records.chunk_by(|a, b| a.partition == b.partition) {
             let partition = run.first().map_or(0, |record| record.partition);
@@ -161,7 +162,7 @@ impl Sink for LogSink {
         Ok(Receipt::default())
     }
 
-    fn publish(&mut self) -> Result<()> {
+    fn publish(&mut self, _lost: &[TaskId]) -> Result<()> {
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use millstream_core::commit::CommitRecord;
-use millstream_core::{Chunk, Error, JournalEntry, Result, Store, TaskId, Txn};
+use millstream_core::{Chunk, Error, JournalEntry, Lease, Outcome, Result, Store, TaskId, Txn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -86,7 +86,10 @@ impl<'a> LogTxn<'a> {
 }
 
 impl Txn for LogTxn<'_> {
-    fn append(&mut self, topic: &str, partition: u32, chunk: &Chunk, records: Range<usize>) -> Result<()> {
+    /// The log has one owner at a time: a lease can't end while it is held.
+    fn task(&mut self, _task: TaskId, _lease: Lease) {}
+
+    fn append(&mut self, topic: &str, partition: u32, chunk: &Arc<Chunk>, records: Range<usize>) -> Result<()> {
         let part = |(start, length): (u32, u32)| {
             chunk
                 .data
@@ -111,8 +114,8 @@ impl Txn for LogTxn<'_> {
         self.put(keys::journal_entry(pipeline, task, index), entry, "a journal entry")
     }
 
-    fn commit(self: Box<Self>, sync: bool) -> Result<()> {
-        self.commit_all(sync).map(|_| ())
+    fn commit(self: Box<Self>, sync: bool) -> Result<Outcome> {
+        self.commit_all(sync).map(|_| Outcome::Committed { lost: Vec::new() })
     }
 }
 
@@ -136,7 +139,7 @@ impl Store for LogStore {
         let mut commits = Vec::new();
         for entry in self.rows().prefix(keys::commits(pipeline)) {
             let (key, sealed) = entry.into_inner().map_err(read_failed)?;
-            let task = TaskId(keys::tail_u32(&key).unwrap_or_default());
+            let task = TaskId::new(keys::tail_u32(&key).unwrap_or_default());
             commits.push((task, read_back(&key, &sealed, "a commit")?));
         }
         Ok(commits)

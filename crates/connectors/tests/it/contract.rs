@@ -12,7 +12,7 @@ pub fn check(open: &dyn Fn() -> Box<dyn Source>, expected: &[Seen]) {
 }
 
 fn poll(source: &mut dyn Source, records: usize, bytes: usize) -> (Polled, Vec<Seen>) {
-    let mut out = RawBatch::new(0);
+    let mut out = RawBatch::new(millstream_core::TaskId::new(0));
     out.push(999, 0, None, Some(b"what was there before"), &[]);
     let polled = source.poll(PollLimit { records, bytes }, &mut out).unwrap();
     let mut got = seen(&out);

@@ -19,7 +19,7 @@ fn lines(from: u64, lines: &[&str]) -> Vec<Seen> {
 }
 
 fn poll(source: &mut dyn Source) -> (Polled, Vec<Seen>) {
-    let mut out = RawBatch::new(0);
+    let mut out = RawBatch::new(millstream_core::TaskId::new(0));
     let polled = source.poll(PollLimit { records: 100, bytes: 1 << 20 }, &mut out).unwrap();
     (polled, seen(&out))
 }
@@ -80,7 +80,7 @@ fn finds_its_place_after_rotations_while_it_was_down() {
     append(&path, "a\nb\n");
     let spec = source("type: file, path: app.log, follow: true");
     let mut reader = spec.open(&env, 0).unwrap();
-    let mut out = RawBatch::new(0);
+    let mut out = RawBatch::new(millstream_core::TaskId::new(0));
     reader.poll(PollLimit { records: 1, bytes: 100 }, &mut out).unwrap();
     let position = reader.position();
     drop(reader);

@@ -11,7 +11,7 @@ use crate::support::{Committed, chunk, env, open, parts, read, sink};
 fn stage(env: &Env, sink: &mut dyn Sink, spec: &dyn SinkSpec, rows: std::ops::Range<i64>) -> Receipt {
     let log = env.log().unwrap();
     let mut txn = log.begin();
-    sink.stage(TaskId(0), chunk(spec, rows), txn.as_mut()).unwrap()
+    sink.stage(TaskId::new(0), chunk(spec, rows), txn.as_mut()).unwrap()
 }
 
 fn json(rows: std::ops::Range<i64>) -> String {
@@ -22,7 +22,7 @@ fn json(rows: std::ops::Range<i64>) -> String {
 fn epoch(env: &Env, sink: &mut dyn Sink, spec: &dyn SinkSpec, rows: std::ops::Range<i64>) -> Committed {
     let receipt = stage(env, sink, spec, rows);
     sink.publish().unwrap();
-    vec![(TaskId(0), receipt)]
+    vec![(TaskId::new(0), receipt)]
 }
 
 fn recovered(spec: &dyn SinkSpec, env: &Env, committed: &Committed) -> Box<dyn Sink> {
@@ -81,7 +81,7 @@ fn a_crash_at_any_point_ends_in_the_committed_rows() {
                 let before = read(&file);
                 let receipt = stage(&env, sink.as_mut(), spec.as_ref(), first..20);
                 if committed {
-                    commits = vec![(TaskId(0), receipt)];
+                    commits = vec![(TaskId::new(0), receipt)];
                 }
                 drop(sink);
                 if let Some(bytes) = written {
@@ -148,7 +148,7 @@ fn torn_staging_is_noticed() {
     let bytes = std::fs::read(&staged).unwrap();
     for torn in [bytes[..10].to_vec(), [&bytes[..bytes.len() - 2], b"xx"].concat()] {
         std::fs::write(&staged, torn).unwrap();
-        let error = open(spec.as_ref(), &env, 1).recover(&[(TaskId(0), receipt.clone())]).unwrap_err();
+        let error = open(spec.as_ref(), &env, 1).recover(&[(TaskId::new(0), receipt.clone())]).unwrap_err();
         assert_eq!(error.code(), codes::STAGED_DAMAGED, "{error}");
     }
 }
@@ -238,7 +238,7 @@ fn several_tasks_write_a_file_each() {
     let receipts: Committed = (0..2u32)
         .map(|t| {
             let rows = i64::from(t) * 10..i64::from(t) * 10 + 3;
-            (TaskId(t), sink.stage(TaskId(t), chunk(spec.as_ref(), rows), txn.as_mut()).unwrap())
+            (TaskId::new(t), sink.stage(TaskId::new(t), chunk(spec.as_ref(), rows), txn.as_mut()).unwrap())
         })
         .collect();
     drop(sink);
@@ -304,7 +304,7 @@ fn parquet_recovers_from_a_crash_at_any_point() {
                 }
                 let receipt = stage(&env, sink.as_mut(), spec.as_ref(), first..first + second);
                 if committed {
-                    commits = vec![(TaskId(0), receipt)];
+                    commits = vec![(TaskId::new(0), receipt)];
                 }
                 if interrupted && committed {
                     // The parts were written, but the process died before it forgot what was staged.

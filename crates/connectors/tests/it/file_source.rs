@@ -77,7 +77,7 @@ fn keeps_the_contract_in_every_dress() {
     let mut got = Vec::new();
     let mut positions = Vec::new();
     loop {
-        let mut out = RawBatch::new(0);
+        let mut out = RawBatch::new(millstream_core::TaskId::new(0));
         if reader.poll(PollLimit { records: 311, bytes: 1 << 30 }, &mut out).unwrap() == Polled::End {
             break;
         }
@@ -123,7 +123,7 @@ fn csv_takes_its_header_from_every_file() {
     write(dir.path(), "4.csv", b"n,a\n1,x\n");
     let mut reader = opened(spec.as_ref(), &env);
     let error = loop {
-        let mut out = RawBatch::new(0);
+        let mut out = RawBatch::new(millstream_core::TaskId::new(0));
         match reader.poll(PollLimit { records: 1, bytes: 1 }, &mut out) {
             Ok(Polled::Records) => {}
             Ok(other) => panic!("{other:?}"),
@@ -177,7 +177,7 @@ fn a_file_that_changed_is_noticed() {
     let text = lines.concat();
     let at = |spec: &dyn SourceSpec| -> Position {
         let mut reader = opened(spec, &env);
-        reader.poll(PollLimit { records: 1500, bytes: usize::MAX }, &mut RawBatch::new(0)).unwrap();
+        reader.poll(PollLimit { records: 1500, bytes: usize::MAX }, &mut RawBatch::new(millstream_core::TaskId::new(0))).unwrap();
         reader.position()
     };
     type Dress = fn(&[u8]) -> Vec<u8>;
@@ -218,7 +218,7 @@ fn files_that_come_or_go_before_the_place_are_noticed() {
         write(dir.path(), name, b"1\n2\n");
     }
     let mut reader = opened(spec.as_ref(), &env);
-    reader.poll(PollLimit { records: 3, bytes: 100 }, &mut RawBatch::new(0)).unwrap();
+    reader.poll(PollLimit { records: 3, bytes: 100 }, &mut RawBatch::new(millstream_core::TaskId::new(0))).unwrap();
     let position = reader.position();
     let seek = || opened(spec.as_ref(), &env).seek(&position);
     seek().unwrap();
@@ -253,7 +253,7 @@ fn damaged_and_misnamed_files_are_errors() {
     let error = |name: &str| {
         let mut reader = opened(source(&format!("type: file, path: {name}")).as_ref(), &env);
         loop {
-            let mut out = RawBatch::new(0);
+            let mut out = RawBatch::new(millstream_core::TaskId::new(0));
             match reader.poll(PollLimit { records: 100_000, bytes: usize::MAX }, &mut out) {
                 Ok(polled) => assert_eq!(polled, Polled::Records, "{name}"),
                 Err(error) => return error,
@@ -280,7 +280,7 @@ fn a_record_that_is_too_long_says_so_and_the_next_is_read() {
     bytes.extend_from_slice(b"\nnext\n");
     write(dir.path(), "x.ndjson", &bytes);
     let mut reader = opened(source("type: file, path: x.ndjson").as_ref(), &env);
-    let mut out = RawBatch::new(0);
+    let mut out = RawBatch::new(millstream_core::TaskId::new(0));
     while reader.poll(PollLimit { records: 10, bytes: usize::MAX }, &mut out).unwrap() == Polled::Records {}
     assert_eq!(out.len(), 2);
     assert!(out.value(0).unwrap().len() < 100_000);
@@ -289,7 +289,7 @@ fn a_record_that_is_too_long_says_so_and_the_next_is_read() {
     assert_eq!((out.offset(1), out.value(1).unwrap()), (1, &b"next"[..]));
 
     // It is refused even where what is left of it looks whole.
-    let mut raw = RawBatch::new(0);
+    let mut raw = RawBatch::new(millstream_core::TaskId::new(0));
     raw.push(0, 0, None, Some(b"{}"), out.headers(0));
     let mut decoded = Decoded::default();
     Decoder::new(&RowSchema::default(), InputFormat::Json).unwrap().decode(&raw, &mut decoded).unwrap();

@@ -68,7 +68,7 @@ fn an_unbounded_source_waits_for_more() {
     put(&env, "t", 5..7);
     assert_eq!(from_end.lag(), Some(2));
     for reader in [&mut from_start, &mut from_end] {
-        let mut out = RawBatch::new(0);
+        let mut out = RawBatch::new(millstream_core::TaskId::new(0));
         assert_eq!(reader.poll(PollLimit { records: 10, bytes: 100 }, &mut out).unwrap(), Polled::Records);
         assert_eq!(seen(&out), [(5, "5".to_owned()), (6, "6".to_owned())]);
         assert_eq!(reader.poll(PollLimit { records: 10, bytes: 100 }, &mut out).unwrap(), Polled::CaughtUp);
@@ -124,8 +124,8 @@ fn rows_arrive_with_the_commit_and_in_their_partition() {
     let mut txn = log.begin();
     for task in 0..2u32 {
         let rows = i64::from(task) * 100..i64::from(task) * 100 + 50;
-        keyed_sink.stage(TaskId(task), chunk_of(keyed.as_ref(), rows.clone(), task), txn.as_mut()).unwrap();
-        plain_sink.stage(TaskId(task), chunk_of(plain.as_ref(), rows, task), txn.as_mut()).unwrap();
+        keyed_sink.stage(TaskId::new(task), chunk_of(keyed.as_ref(), rows.clone(), task), txn.as_mut()).unwrap();
+        plain_sink.stage(TaskId::new(task), chunk_of(plain.as_ref(), rows, task), txn.as_mut()).unwrap();
     }
     assert_eq!(log.offsets("plain", 0).unwrap(), 0..0);
     txn.commit(false).unwrap();
@@ -155,7 +155,7 @@ fn a_sink_keeps_the_number_of_an_existing_topic() {
     let mut opened = open(spec.as_ref(), &env, 5);
     let log = env.log().unwrap();
     let mut txn = log.begin();
-    opened.stage(TaskId(3), chunk_of(spec.as_ref(), 0..10, 3), txn.as_mut()).unwrap();
+    opened.stage(TaskId::new(3), chunk_of(spec.as_ref(), 0..10, 3), txn.as_mut()).unwrap();
     txn.commit(false).unwrap();
     assert_eq!(log.offsets("t", 1).unwrap(), 0..10, "partition 3 of the input goes to 3 modulo 2");
 }

@@ -64,7 +64,7 @@ fn child() {
             epoch: next / 2000,
             ..CommitRecord::default()
         };
-        txn.put_commit("p", TaskId(0), &commit).unwrap();
+        txn.put_commit("p", TaskId::new(0), &commit).unwrap();
         txn.commit(next.is_multiple_of(20_000)).unwrap();
         println!("acknowledged {next} {}", memory_kb());
     }
@@ -105,7 +105,7 @@ fn nothing_acknowledged_is_lost_and_writing_goes_on() {
         }
 
         let store = LogStore::open(dir.path()).unwrap();
-        let commit = store.load_commit("p", TaskId(0)).unwrap().unwrap();
+        let commit = store.load_commit("p", TaskId::new(0)).unwrap().unwrap();
         for partition in 0..2 {
             let offsets = store.offsets("t", partition).unwrap();
             assert_eq!(offsets, 0..commit.position.offset, "records and position are of one commit");

@@ -110,9 +110,9 @@ fn a_transaction_is_all_or_nothing() {
         txn.append("a", 0, &chunk, 0..2).unwrap();
         txn.append("b", 0, &chunk, 2..3).unwrap();
         txn.append("a", 0, &chunk, 2..3).unwrap();
-        txn.put_commit("p", TaskId(3), &commit).unwrap();
+        txn.put_commit("p", TaskId::new(3), &commit).unwrap();
         for (i, entry) in entries.iter().enumerate() {
-            txn.put_journal("p", TaskId(3), i as u64, entry).unwrap();
+            txn.put_journal("p", TaskId::new(3), i as u64, entry).unwrap();
         }
     };
     let mut dropped = store.begin();
@@ -132,17 +132,17 @@ fn a_transaction_is_all_or_nothing() {
     assert_eq!(values(&store, "b", 0, 0).len(), 1);
     let headers = store.read("b", 0, 0, ALL).unwrap().headers(0).to_vec();
     assert_eq!(headers, vec![Header { name: "h".into(), value: b"v".to_vec() }]);
-    assert_eq!(store.load_commits("p").unwrap(), vec![(TaskId(3), commit.clone())]);
-    assert_eq!(store.load_commit("p", TaskId(3)).unwrap(), Some(commit));
-    assert_eq!(store.load_commit("p", TaskId(0)).unwrap(), None);
+    assert_eq!(store.load_commits("p").unwrap(), vec![(TaskId::new(3), commit.clone())]);
+    assert_eq!(store.load_commit("p", TaskId::new(3)).unwrap(), Some(commit));
+    assert_eq!(store.load_commit("p", TaskId::new(0)).unwrap(), None);
     assert_eq!(store.load_commits("other").unwrap(), vec![]);
-    assert_eq!(store.load_journal("p", TaskId(3), 0).unwrap(), entries);
-    assert_eq!(store.load_journal("p", TaskId(3), 1).unwrap(), entries[1..]);
+    assert_eq!(store.load_journal("p", TaskId::new(3), 0).unwrap(), entries);
+    assert_eq!(store.load_journal("p", TaskId::new(3), 1).unwrap(), entries[1..]);
     assert!(store.begin().append("nope", 0, &chunk(&["x"]), 0..1).is_err());
     assert!(store.begin().append("a", 1, &chunk(&["x"]), 0..1).is_err());
     store.forget("p").unwrap();
     assert_eq!(store.load_commits("p").unwrap(), vec![]);
-    assert_eq!(store.load_journal("p", TaskId(3), 0).unwrap(), vec![]);
+    assert_eq!(store.load_journal("p", TaskId::new(3), 0).unwrap(), vec![]);
     assert_eq!(store.offsets("a", 0).unwrap(), 0..3, "records stay");
 }
 

@@ -54,7 +54,7 @@ pub fn seen(batch: &RawBatch) -> Vec<Seen> {
 pub fn drain(source: &mut dyn Source) -> Vec<Seen> {
     let mut all = Vec::new();
     loop {
-        let mut out = RawBatch::new(0);
+        let mut out = RawBatch::new(millstream_core::TaskId::new(0));
         let polled = source.poll(PollLimit { records: 7, bytes: 1 << 20 }, &mut out).unwrap();
         if polled != millstream_core::Polled::Records {
             return all;

@@ -338,8 +338,8 @@ fn gather_meta(
 /// Copies a record into the last of some batches, or a new one where that is full or of another partition.
 pub fn copy_record(raw: &RawBatch, i: usize, copies: &mut Vec<RawBatch>) {
     const FULL_BYTES: usize = 64 << 20;
-    if copies.last().is_none_or(|batch| batch.partition != raw.partition || batch.bytes_len() > FULL_BYTES) {
-        copies.push(RawBatch::new(raw.partition));
+    if copies.last().is_none_or(|batch| batch.task != raw.task || batch.bytes_len() > FULL_BYTES) {
+        copies.push(RawBatch { topic: raw.topic.clone(), ..RawBatch::new(raw.task) });
     }
     if let Some(batch) = copies.last_mut() {
         batch.push(raw.offset(i), raw.timestamp_ms(i), raw.key(i), raw.value(i), raw.headers(i));

@@ -211,7 +211,9 @@ fn write_meta(meta: &Meta, out: &mut StateWriter) {
         let (raw, i) = meta.raw(row);
         out.i64(meta.event_time(row));
         out.u64(meta.trigger(row));
-        out.u32(raw.partition);
+        out.u32(raw.task.topic);
+        out.u32(raw.task.partition);
+        out.opt_bytes(raw.topic.as_deref().map(str::as_bytes));
         out.u64(raw.offset(i));
         out.i64(raw.timestamp_ms(i));
         out.opt_bytes(raw.key(i));
@@ -231,14 +233,15 @@ fn read_meta(rows: usize, state: &mut StateReader<'_>) -> Result<Meta> {
         out.event_time.push(state.i64()?);
         out.trigger.push(state.u64()?);
         out.late.push(false);
-        let partition = state.u32()?;
+        let task = TaskId { topic: state.u32()?, partition: state.u32()? };
+        let topic = state.opt_bytes()?.map(|name| String::from_utf8_lossy(name).as_ref().into());
         let (offset, timestamp_ms) = (state.u64()?, state.i64()?);
         let (key, value) = (state.opt_bytes()?, state.opt_bytes()?);
         let mut headers = Vec::new();
         for _ in 0..state.len(16)? {
             headers.push(Header { name: state.str()?.to_owned(), value: state.bytes()?.to_vec() });
         }
-        let mut single = RawBatch::new(partition);
+        let mut single = RawBatch { topic, ..RawBatch::new(task) };
         single.push(offset, timestamp_ms, key, value, &headers);
         super::pending::copy_record(&single, 0, &mut copies);
         let last = copies.last().map_or(0, |batch| batch.len() as u32 - 1);

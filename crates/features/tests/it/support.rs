@@ -127,7 +127,7 @@ pub fn batches(all: &[Tx], sizes: &[usize]) -> Vec<(Rows, Progress)> {
     while start < all.len() {
         let size = sizes[turn.min(sizes.len() - 1)].max(1);
         let part = &all[start..(start + size).min(all.len())];
-        let mut raw = RawBatch::new(0);
+        let mut raw = RawBatch::new(TaskId::new(0));
         for (i, t) in part.iter().enumerate() {
             raw.push((start + i) as u64, 0, None, Some(t.id.as_bytes()), &[]);
         }

@@ -136,7 +136,7 @@ impl<'a> Values<'a> {
         Self {
             pipeline,
             source,
-            partition: letter.record.batch.partition,
+            partition: letter.record.batch.partition(),
             offset: letter.record.offset(),
             timestamp_ms: Some(letter.record.timestamp_ms()).filter(|&time| time != NO_TIMESTAMP),
             step: &letter.step,

@@ -52,7 +52,7 @@ impl EventFields {
             Self::Csv { prefixes, scratch } => csv_fields(text, prefixes, scratch, out).ok(),
         });
         written.ok_or_else(|| {
-            let (offset, partition) = (raw.offset(i), raw.partition);
+            let (offset, partition) = (raw.offset(i), raw.partition());
             Error::new(
                 ENCODE,
                 format!("the original event at offset {offset} of partition {partition} does not read back"),

@@ -68,7 +68,7 @@ impl Records {
                 NO_EVENT_TIME => NO_TIMESTAMP,
                 time => time.div_euclid(1_000_000),
             },
-            partition: meta.raw(i).0.partition,
+            partition: meta.raw(i).0.partition(),
             headers: Vec::new(),
         });
     }

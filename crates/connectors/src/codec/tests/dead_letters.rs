@@ -6,7 +6,7 @@ use millstream_core::{DeadLetter, Rejection};
 use super::*;
 
 fn letter(timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[Header]) -> DeadLetter {
-    let mut batch = RawBatch::new(2);
+    let mut batch = RawBatch::new(TaskId::new(2));
     batch.push(41, timestamp_ms, key, value, headers);
     DeadLetter {
         record: RecordRef { batch: Arc::new(batch), index: 0 },

@@ -149,7 +149,7 @@ fn whole_events() {
 #[test]
 fn a_tombstone_has_its_own_code() {
     let mut decoder = Decoder::new(&schema(A_INT), InputFormat::Json).unwrap();
-    let mut raw = RawBatch::new(0);
+    let mut raw = RawBatch::new(TaskId::new(0));
     raw.push(0, NO_TIMESTAMP, Some(b"k"), None, &[]);
     raw.push(1, NO_TIMESTAMP, Some(b"k"), Some(b"{\"a\":1}"), &[]);
     let mut out = Decoded::default();

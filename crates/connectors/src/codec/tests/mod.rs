@@ -37,7 +37,7 @@ pub(crate) fn schema(fields: &[&str]) -> RowSchema {
 }
 
 pub(crate) fn raw(payloads: &[&[u8]]) -> RawBatch {
-    let mut raw = RawBatch::new(0);
+    let mut raw = RawBatch::new(TaskId::new(0));
     for (offset, payload) in payloads.iter().enumerate() {
         raw.push(offset as u64, NO_TIMESTAMP, None, Some(payload), &[]);
     }

@@ -110,7 +110,7 @@ fn names_are_escaped_and_types_checked() {
 #[test]
 fn records_of_a_log() {
     let payloads: [&[u8]; 2] = [br#"{"id":"a","n":1}"#, br#"{"id":null,"n":2}"#];
-    let mut input = RawBatch::new(3);
+    let mut input = RawBatch::new(TaskId::new(3));
     input.push(10, 99, Some(b"key"), Some(payloads[0]), &[]);
     input.push(11, NO_TIMESTAMP, None, Some(payloads[1]), &[]);
     let mut decoder = Decoder::new(&schema(&["id: string", "n: int64"]), InputFormat::Json).unwrap();

@@ -4,8 +4,10 @@
 //! checksum); only after the commit is it appended to the visible file. So a reader never sees a row that is not
 //! committed, and what a crash cut short is completed from the staging file.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use millstream_core::{Chunk, Error, Receipt, Result, Sink, TaskId, Txn};
 use serde::{Deserialize, Serialize};
@@ -29,7 +31,9 @@ pub(super) struct LinesReceipt {
 
 /// The files of one output, one a task.
 pub(crate) struct LinesSink {
-    outputs: Vec<Output>,
+    outputs: BTreeMap<TaskId, Output>,
+    make: Box<dyn Fn(TaskId) -> Output + Send>,
+    tasks: Option<u32>,
     sync: bool,
 }
 
@@ -54,31 +58,36 @@ struct Files {
 
 impl LinesSink {
     /// Opens nothing yet: that is done by `recover`.
-    pub(crate) fn new(env: &Env, path: &str, tasks: u32, header: Option<Vec<u8>>) -> Self {
-        let outputs = (0..tasks.max(1)).map(|task| {
-            let name = task_path(path, task, tasks);
+    pub(crate) fn new(env: &Arc<Env>, path: &str, tasks: Option<u32>, header: Option<Vec<u8>>) -> Self {
+        let (env, path, sync) = (env.clone(), path.to_owned(), env.sync());
+        let make = move |task| {
+            let name = task_path(&path, task, tasks);
             Output {
                 path: env.resolve(&name),
-                staged_path: staged_path(env, &name, ".rows"),
+                staged_path: staged_path(&env, &name, ".rows"),
                 header: header.clone().unwrap_or_default(),
                 files: None,
                 committed: LinesReceipt { file: name.clone(), from: 0, to: 0, crc: 0 },
                 pending: None,
                 name,
             }
-        });
-        Self { outputs: outputs.collect(), sync: env.sync() }
+        };
+        Self { outputs: BTreeMap::new(), make: Box::new(make), tasks, sync }
     }
 
-    fn output(&mut self, task: TaskId) -> Result<&mut Output> {
-        let tasks = self.outputs.len();
-        self.outputs.get_mut(task.0 as usize).ok_or_else(|| {
-            Error::new(
+    fn make(&self, task: TaskId) -> Result<Output> {
+        match self.tasks {
+            Some(tasks) if task.partition >= tasks => Err(Error::new(
                 OUTPUT_MOVED,
                 format!("the last commit has a task {task}, but the input now has {tasks} partitions"),
             )
-            .help("put the old number of partitions back, or begin anew with `--fresh`")
-        })
+            .help("put the old number of partitions back, or begin anew with `--fresh`")),
+            _ => Ok((self.make)(task)),
+        }
+    }
+
+    fn output(&mut self, task: TaskId) -> Result<&mut Output> {
+        self.outputs.get_mut(&task).ok_or_else(|| not_recovered(&format!("the output of task {task}")))
     }
 }
 
@@ -89,19 +98,19 @@ pub(super) fn discard(env: &Env, receipt: &LinesReceipt) -> Result<()> {
 }
 
 impl Sink for LinesSink {
-    fn recover(&mut self, committed: &[(TaskId, Receipt)]) -> Result<()> {
-        let sync = self.sync;
-        for (task, receipt) in committed {
-            let output = self.output(*task)?;
-            let receipt: LinesReceipt = disk::parse(receipt, &output.name)?;
-            if receipt.file != output.name {
-                return Err(disk::moved(&output.name, &receipt.file));
+    fn recover(&mut self, task: TaskId, committed: Option<&Receipt>) -> Result<()> {
+        let mut output = self.make(task)?;
+        match committed {
+            Some(receipt) => {
+                let receipt: LinesReceipt = disk::parse(receipt, &output.name)?;
+                if receipt.file != output.name {
+                    return Err(disk::moved(&output.name, &receipt.file));
+                }
+                output.resume(receipt, self.sync)?;
             }
-            output.resume(receipt, sync)?;
+            None => output.begin(self.sync)?,
         }
-        for output in self.outputs.iter_mut().filter(|o| o.files.is_none()) {
-            output.begin(sync)?;
-        }
+        self.outputs.insert(task, output);
         Ok(())
     }
 
@@ -127,14 +136,24 @@ impl Sink for LinesSink {
         Ok(text)
     }
 
-    fn publish(&mut self) -> Result<()> {
+    fn publish(&mut self, lost: &[TaskId]) -> Result<()> {
         let sync = self.sync;
-        self.outputs.iter_mut().try_for_each(|output| output.publish(sync))
+        for (task, output) in &mut self.outputs {
+            if lost.contains(task) {
+                output.pending = None;
+            }
+            output.publish(sync)?;
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, task: TaskId) {
+        self.outputs.remove(&task);
     }
 
     /// A CSV without rows has a header all the same. No commit knows it; the next run writes it again.
     fn finish(&mut self) -> Result<()> {
-        for output in self.outputs.iter_mut().filter(|o| o.committed.to == 0) {
+        for output in self.outputs.values_mut().filter(|o| o.committed.to == 0) {
             if let Some(files) = &mut output.files {
                 disk::write_at(&mut files.visible, &output.path, 0, &output.header)?;
             }

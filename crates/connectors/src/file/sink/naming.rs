@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use millstream_core::TaskId;
+
 use crate::env::Env;
 
 /// The file of one task: the path itself, or with the task's number before the extension where there are several.
-pub(super) fn task_path(path: &str, task: u32, tasks: u32) -> String {
-    if tasks <= 1 { path.to_owned() } else { before_extension(path, &format!("-{task}")) }
+/// `tasks` is `None` where their number may grow: then every file is numbered.
+pub(super) fn task_path(path: &str, task: TaskId, tasks: Option<u32>) -> String {
+    if tasks.is_some_and(|tasks| tasks <= 1) { path.to_owned() } else { before_extension(path, &format!("-{task}")) }
 }
 
 /// A part file.
@@ -49,10 +52,10 @@ mod tests {
 
     #[test]
     fn names() {
-        assert_eq!(task_path("out/scores.ndjson", 1, 1), "out/scores.ndjson");
-        assert_eq!(task_path("out/scores.ndjson", 1, 2), "out/scores-1.ndjson");
-        assert_eq!(task_path("scores", 0, 2), "scores-0");
-        assert_eq!(task_path("/a.b/scores", 0, 2), "/a.b/scores-0");
+        assert_eq!(task_path("out/scores.ndjson", TaskId::new(0), Some(1)), "out/scores.ndjson");
+        assert_eq!(task_path("out/scores.ndjson", TaskId::new(1), Some(2)), "out/scores-1.ndjson");
+        assert_eq!(task_path("scores", TaskId::new(0), None), "scores-0");
+        assert_eq!(task_path("/a.b/scores", TaskId::new(0), Some(2)), "/a.b/scores-0");
         assert_eq!(part_path("out/s.parquet", 7), "out/s-00007.parquet");
         assert_eq!(part_number("out/s.parquet", "s-00007.parquet"), Some(7));
         assert_eq!(part_number("out/s.parquet", "s-123456.parquet"), Some(123_456));

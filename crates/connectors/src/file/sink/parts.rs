@@ -5,9 +5,11 @@
 //! are complete and committed, the part is written under a hidden name, synced, and renamed to its own. When the
 //! run ends well, the last part is written too; a later run that adds rows to it writes it again.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow_ipc::writer::StreamWriter;
@@ -15,6 +17,7 @@ use millstream_core::{Chunk, Error, Receipt, Result, Sink, TaskId, Txn};
 use serde::{Deserialize, Serialize};
 
 use super::disk;
+use super::lines::not_recovered;
 use super::naming::{part_number, part_path, staged_path, task_path};
 use crate::codec::parquet::{StagedReader, write_parquet};
 use crate::codes::{OUTPUT_MOVED, STAGED_DAMAGED};
@@ -47,7 +50,9 @@ pub(super) struct PartsReceipt {
 
 /// The part files of one output.
 pub(crate) struct PartsSink {
-    outputs: Vec<Output>,
+    outputs: BTreeMap<TaskId, Output>,
+    make: Box<dyn Fn(TaskId) -> Output + Send>,
+    tasks: Option<u32>,
     sync: bool,
 }
 
@@ -70,12 +75,13 @@ struct Output {
 
 impl PartsSink {
     /// Opens nothing yet. `columns` is a checksum of the columns: a part holds rows of one schema.
-    pub(crate) fn new(env: &Env, path: &str, tasks: u32, roll_rows: u64, columns: u32) -> Self {
-        let outputs = (0..tasks.max(1)).map(|task| {
-            let name = task_path(path, task, tasks);
+    pub(crate) fn new(env: &Arc<Env>, path: &str, tasks: Option<u32>, roll_rows: u64, columns: u32) -> Self {
+        let (env, path, sync) = (env.clone(), path.to_owned(), env.sync());
+        let make = move |task| {
+            let name = task_path(&path, task, tasks);
             Output {
                 path: env.resolve(&name),
-                staged: staged_path(env, &name, ".part"),
+                staged: staged_path(&env, &name, ".part"),
                 roll_rows: roll_rows.max(1),
                 columns,
                 lock: None,
@@ -85,19 +91,23 @@ impl PartsSink {
                 file: None,
                 name,
             }
-        });
-        Self { outputs: outputs.collect(), sync: env.sync() }
+        };
+        Self { outputs: BTreeMap::new(), make: Box::new(make), tasks, sync }
     }
 
-    fn output(&mut self, task: TaskId) -> Result<&mut Output> {
-        let tasks = self.outputs.len();
-        self.outputs.get_mut(task.0 as usize).ok_or_else(|| {
-            Error::new(
+    fn make(&self, task: TaskId) -> Result<Output> {
+        match self.tasks {
+            Some(tasks) if task.partition >= tasks => Err(Error::new(
                 OUTPUT_MOVED,
                 format!("the last commit has a task {task}, but the input now has {tasks} partitions"),
             )
-            .help("put the old number of partitions back, or begin anew with `--fresh`")
-        })
+            .help("put the old number of partitions back, or begin anew with `--fresh`")),
+            _ => Ok((self.make)(task)),
+        }
+    }
+
+    fn output(&mut self, task: TaskId) -> Result<&mut Output> {
+        self.outputs.get_mut(&task).ok_or_else(|| not_recovered(&format!("the output of task {task}")))
     }
 }
 
@@ -125,17 +135,20 @@ fn hidden(path: &Path) -> PathBuf {
 }
 
 impl Sink for PartsSink {
-    fn recover(&mut self, committed: &[(TaskId, Receipt)]) -> Result<()> {
-        let sync = self.sync;
-        for (task, receipt) in committed {
-            let output = self.output(*task)?;
-            let receipt: PartsReceipt = disk::parse(receipt, &output.name)?;
-            if receipt.file != output.name {
-                return Err(disk::moved(&output.name, &receipt.file));
+    fn recover(&mut self, task: TaskId, committed: Option<&Receipt>) -> Result<()> {
+        let mut output = self.make(task)?;
+        match committed {
+            Some(receipt) => {
+                let receipt: PartsReceipt = disk::parse(receipt, &output.name)?;
+                if receipt.file != output.name {
+                    return Err(disk::moved(&output.name, &receipt.file));
+                }
+                output.resume(receipt, self.sync)?;
             }
-            output.resume(receipt, sync)?;
+            None => output.begin()?,
         }
-        self.outputs.iter_mut().filter(|o| o.lock.is_none()).try_for_each(Output::begin)
+        self.outputs.insert(task, output);
+        Ok(())
     }
 
     /// Staging a task again before `publish` replaces what was staged: its commit failed.
@@ -149,8 +162,11 @@ impl Sink for PartsSink {
         Ok(text)
     }
 
-    fn publish(&mut self) -> Result<()> {
-        for output in &mut self.outputs {
+    fn publish(&mut self, lost: &[TaskId]) -> Result<()> {
+        for (task, output) in &mut self.outputs {
+            if lost.contains(task) {
+                output.pending = None;
+            }
             if let Some((open, closed)) = output.pending.take() {
                 output.committed = open;
                 output.closed.extend(closed);
@@ -160,9 +176,13 @@ impl Sink for PartsSink {
         Ok(())
     }
 
+    fn release(&mut self, task: TaskId) {
+        self.outputs.remove(&task);
+    }
+
     fn finish(&mut self) -> Result<()> {
         // The rows stay staged: if the pipeline goes on later, the part grows.
-        self.outputs.iter().filter(|o| o.committed.rows > 0).try_for_each(|o| o.write(&o.committed, self.sync))
+        self.outputs.values().filter(|o| o.committed.rows > 0).try_for_each(|o| o.write(&o.committed, self.sync))
     }
 }
 
@@ -255,7 +275,7 @@ impl Output {
 
     fn stage(&mut self, chunk: Chunk, sync: bool) -> Result<(Staged, Vec<Staged>)> {
         if self.lock.is_none() {
-            return Err(super::lines::not_recovered(&self.name));
+            return Err(not_recovered(&self.name));
         }
         let mut open = self.committed;
         let mut closed = Vec::new();

@@ -156,7 +156,7 @@ pub fn run(spec: &WindowSpec, input_data: &Input, cuts: &[usize], restart: impl 
         let arrays = (0..COLUMNS).map(|at| array(events, at, fields.field(at).data_type())).collect::<Vec<_>>();
         let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(start as i64..end as i64));
         let columns = vec![ids, arrays[TEXT].clone(), arrays[FLOAT].clone()];
-        let mut raw = RawBatch::new(3);
+        let mut raw = RawBatch::new(TaskId::new(3));
         let mut columns_meta = MetaColumns::default();
         let mut progress = Progress::default();
         for at in start..end {
