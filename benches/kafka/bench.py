@@ -1,0 +1,332 @@
+#!/usr/bin/env python3
+"""From topic to topic, exactly once: Millstream, the raw limit and Kafka Streams, one after the other. See run.sh.
+
+Every competitor is one process with one processing thread on one broker with one input; its CPU time is user and system
+time of that process with all its threads. Throughput, latency, bytes and the check of the scores come from one run of
+it: the topic is full when it starts, and when it has caught up events come at a rate. Recovery is a run of its own.
+"""
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from broker import Broker, cpu_seconds
+from report import write
+from systems import EXAMPLE, all_systems, reference_pipeline
+
+HERE = Path(__file__).resolve().parent
+# A competitor that makes no progress for so long is stuck.
+STUCK_S = 120
+# A rate that the producer itself could not hold is no measurement of the competitor.
+PRODUCER_LATE_MS_MAX = 250
+
+
+def main():
+    arguments = parse()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    prepare(arguments)
+    broker = Broker(arguments.cache, arguments.work / "broker")
+    results = {"machine": machine(), "events": arguments.events, "repeats": arguments.repeats, "java": arguments.java,
+               "systems": []}
+    try:
+        chosen = [system for system in all_systems(arguments) if wanted(arguments, system)]
+        runs = {(system.job, system.name): [] for system in chosen}
+        recoveries = {key: [] for key in runs}
+        for turn in range(arguments.repeats):
+            for system in chosen:
+                last = turn == arguments.repeats - 1
+                run = throughput(arguments, broker, system, f"{system.job}-{turn}-{chosen.index(system)}", last)
+                runs[system.job, system.name].append(run)
+                print(f"{turn + 1}/{arguments.repeats} {system.job:5} {system.name:40} {json.dumps(run)}", flush=True)
+        for size_gb in arguments.recovery:
+            for system in chosen:
+                if system.job == "fraud":
+                    run = recovery(arguments, broker, system, size_gb)
+                    recoveries[system.job, system.name].append(run)
+                    print(f"recovery {system.name:40} {json.dumps(run)}", flush=True)
+        for system in chosen:
+            key = system.job, system.name
+            results["systems"].append({"name": system.name, "job": system.job, "runs": runs[key],
+                                       "recovery": recoveries[key]})
+    finally:
+        broker.stop()
+    write(results, arguments.no_write)
+
+
+def parse():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--millstream", required=True, type=os.path.abspath)
+    parser.add_argument("--tools", required=True, type=os.path.abspath, help="the binary of raw/")
+    parser.add_argument("--classes", required=True, type=os.path.abspath, help="the compiled streams/")
+    parser.add_argument("--cache", required=True, type=Path)
+    parser.add_argument("--work", required=True, type=Path)
+    parser.add_argument("--events", type=int, default=2_000_000, help="in the topic at the start; the second half counts")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rates", default="1000,10000,half", help="events/s; half: of what this run reached")
+    parser.add_argument("--seconds", type=float, default=30, help="for each rate, after --warmup")
+    parser.add_argument("--warmup", type=float, default=5)
+    parser.add_argument("--recovery", default="0.1,1,4", help="GB of state; empty: none")
+    parser.add_argument("--only", default="", help="names or jobs, with commas: raw, millstream, streams, pass, fraud")
+    parser.add_argument("--java", default="-Xmx2g", help="options of Kafka Streams' JVM")
+    parser.add_argument("--no-write", action="store_true", help="leave docs/benchmarks.md and results.json as they are")
+    arguments = parser.parse_args()
+    arguments.work, arguments.cache = arguments.work.resolve(), arguments.cache.resolve()
+    arguments.rates = [rate for rate in arguments.rates.split(",") if rate]
+    arguments.recovery = [float(size) for size in arguments.recovery.split(",") if size]
+    return arguments
+
+
+def wanted(arguments, system):
+    parts = [part.strip().lower() for part in arguments.only.split(",") if part.strip()]
+    return not parts or any(part in f"{system.job} {system.name}".lower() for part in parts)
+
+
+def generate(arguments, path, events, *more):
+    subprocess.run([arguments.millstream, "generate", "fraud", "--events", str(events), "--seed", "20250602", "--output",
+                    path, "--merchants-output", arguments.work / "merchants.csv", *more], check=True)
+
+
+def prepare(arguments):
+    """Events (those of the topic, and as many again for the rates), the model, and the scores as they must be."""
+    generate(arguments, arguments.work / "events.ndjson", 2 * arguments.events)
+    subprocess.run([sys.executable, HERE / "to_onnx.py", EXAMPLE / "model.json", arguments.work / "model.onnx"], check=True)
+    folder = arguments.work / "reference"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    shutil.copy(arguments.work / "merchants.csv", folder)
+    shutil.copy(EXAMPLE / "model.json", folder)
+    with (arguments.work / "events.ndjson").open("rb") as source, (folder / "events.ndjson").open("wb") as target:
+        for _, line in zip(range(arguments.events), source):
+            target.write(line)
+    (folder / "pipeline.yaml").write_text(reference_pipeline("events.ndjson"))
+    subprocess.run([arguments.millstream, "run", folder / "pipeline.yaml", "--quiet"], check=True)
+
+
+class Instance:
+    """A running competitor."""
+
+    def __init__(self, arguments, broker, system, folder, source, target):
+        self.command = [str(word) for word in system.command(folder, broker.address, source, target)]
+        self.folder = folder
+        self.start()
+
+    def start(self):
+        log = (self.folder / "instance.log").open("a")
+        self.process = subprocess.Popen(self.command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def cpu(self):
+        if self.process.poll() is not None:
+            raise SystemExit(f"{self.command[0]} ended with {self.process.returncode}, see {self.folder}/instance.log")
+        return cpu_seconds(self.process.pid)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
+class Watch:
+    """Committed records of a topic, as they come."""
+
+    def __init__(self, arguments, broker, topic, offsets):
+        self.process = subprocess.Popen(
+            [arguments.tools, "watch", "--brokers", broker.address, "--topic", topic,
+             "--offsets", ",".join(map(str, offsets))], stdout=subprocess.PIPE, text=True)
+        os.set_blocking(self.process.stdout.fileno(), False)
+
+    def counts(self, instance):
+        """The newest count each time that there is one; ends the benchmark when there is none for too long."""
+        last, count = time.monotonic(), 0
+        while True:
+            line = self.process.stdout.readline()
+            if line:
+                last, count = time.monotonic(), int(line)
+                yield count
+            else:
+                if time.monotonic() - last > STUCK_S:
+                    raise SystemExit(f"stuck at {count} records, see {instance.folder}/instance.log")
+                instance.cpu()
+                time.sleep(0.005)
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def start(arguments, broker, system, name, events, most):
+    """A full topic, an empty one, and a competitor between them."""
+    folder = arguments.work / "run"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    broker.delete_all()
+    source, target = f"in-{name}", f"out-{name}"
+    broker.create(source)
+    broker.create(target)
+    subprocess.run([arguments.tools, "load", "--brokers", broker.address, "--topic", source, "--events", events,
+                    "--most", str(most)], check=True)
+    before = broker.sizes()
+    watch = Watch(arguments, broker, target, [0] * 4)
+    return Instance(arguments, broker, system, folder, source, target), watch, source, target, before
+
+
+def throughput(arguments, broker, system, name, last):
+    events = arguments.work / "events.ndjson"
+    instance, watch, source, target, before = start(arguments, broker, system, name, events, arguments.events)
+    try:
+        samples = [(0, 0.0, time.monotonic())]
+        for count in watch.counts(instance):
+            samples.append((count, instance.cpu(), time.monotonic()))
+            if count >= arguments.events:
+                break
+        watch.stop()
+        half = arguments.events / 2
+        run = {"cpu_first_half_s": at(samples, half, 1), "cpu_second_half_s": samples[-1][1] - at(samples, half, 1),
+               "wall_second_half_s": samples[-1][2] - at(samples, half, 2)}
+        run["bytes_per_event"] = written(before, broker.sizes(), source, target, arguments.events)
+        run["memory_mb"] = memory_mb(instance.process.pid)
+        if system.job == "fraud":
+            output = arguments.work / "out.ndjson"
+            broker.read(target, output)
+            compared = subprocess.run([sys.executable, HERE / "compare.py", arguments.work / "reference" / "reference.ndjson",
+                                       output], capture_output=True, text=True, check=True)
+            run["scores_that_differ"], run["rows_that_differ"] = map(int, compared.stdout.split())
+        if last:
+            run["latency"] = latencies(arguments, broker, instance, source, target, half / run["wall_second_half_s"])
+        return {key: round(value, 3) if isinstance(value, float) else value for key, value in run.items()}
+    finally:
+        watch.stop()
+        instance.stop()
+
+
+def at(samples, count, column):
+    """CPU or wall time when so many were committed, between two samples."""
+    for before, after in zip(samples, samples[1:]):
+        if after[0] >= count:
+            share = (count - before[0]) / (after[0] - before[0])
+            return before[column] + share * (after[column] - before[column])
+    raise SystemExit("fewer records came than were sent")
+
+
+def written(before, after, source, target, events):
+    """Bytes for each event that the run has put into the broker's logs."""
+    kinds = {}
+    for topic, size in after.items():
+        kind = {source: "input", target: "output", "__consumer_offsets": "offsets",
+                "__transaction_state": "transactions"}.get(topic)
+        kind = kind or ("changelogs" if topic.endswith("-changelog") else "other")
+        if kind != "input":
+            kinds[kind] = kinds.get(kind, 0) + size - before.get(topic, 0)
+    return {kind: round(size / events, 2) for kind, size in kinds.items() if size > 0}
+
+
+def memory_mb(pid):
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return round(int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024)
+
+
+def latencies(arguments, broker, instance, source, target, highest):
+    """One after the other, with the events after those of the throughput run."""
+    measured, first = [], arguments.events
+    for rate in arguments.rates:
+        value = highest / 2 if rate == "half" else float(rate)
+        # As long as there are events for it.
+        seconds = min(arguments.seconds, (2 * arguments.events - first) / value / 2 - arguments.warmup)
+        if seconds < 1:
+            print(f"too few events are left for {value:,.0f} a second", flush=True)
+            continue
+        started, cpu = time.monotonic(), instance.cpu()
+        run = open_loop(arguments, broker, source, target, first, value, arguments.warmup, seconds)
+        run["cpu_share"] = round((instance.cpu() - cpu) / (time.monotonic() - started), 3)
+        run["name"] = rate
+        if run["producer_late_ms"] > PRODUCER_LATE_MS_MAX:
+            run["producer_was_late"] = True
+        measured.append(run)
+        first += int(value * (arguments.warmup + seconds))
+    return measured
+
+
+def open_loop(arguments, broker, source, target, first, rate, warmup, seconds):
+    done = subprocess.run(
+        [arguments.tools, "latency", "--brokers", broker.address, "--in", source, "--out", target, "--events",
+         arguments.work / "events.ndjson", "--first", str(first), "--rate", str(rate), "--warmup", str(warmup),
+         "--seconds", str(seconds), "--offsets", ",".join(map(str, broker.ends(target)))],
+        capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout)
+
+
+def recovery(arguments, broker, system, size_gb):
+    """Fills the state, kills the process while events come and starts it again."""
+    count = int(size_gb * 1e9 / BYTES_OF_STATE)
+    events = arguments.work / "recovery.ndjson"
+    # All of them within the hour of the longest window.
+    generate(arguments, events, count + 100_000, "--rate", str(max(1000, count / 1000)), "--cards", "1000000")
+    instance, watch, source, target, before = start(arguments, broker, system, f"recovery-{size_gb}", events, count)
+    feeder = None
+    try:
+        for done in watch.counts(instance):
+            if done >= count:
+                break
+        watch.stop()
+        kinds = written(before, broker.sizes(), source, target, 1)
+        time.sleep(SETTLE_S)
+        state = sum(file.stat().st_size for file in instance.folder.rglob("*") if file.is_file())
+        feeder = subprocess.Popen(
+            [arguments.tools, "latency", "--brokers", broker.address, "--in", source, "--out", target, "--events", events,
+             "--first", str(count), "--rate", "200", "--warmup", "0", "--seconds", "400", "--offsets",
+             ",".join(map(str, broker.ends(target)))], stdout=subprocess.DEVNULL)
+        time.sleep(3)
+        killed = time.monotonic()
+        instance.kill()
+        # What was committed before the kill is not counted as new.
+        time.sleep(0.1)
+        watch = Watch(arguments, broker, target, broker.ends(target))
+        instance.start()
+        restarted = time.monotonic()
+        next(watch.counts(instance))
+        first_output = time.monotonic()
+        return {"size_gb": size_gb, "events": count, "changelog_mb": round(kinds.get("changelogs", 0) / 1e6),
+                "files_mb": round(state / 1e6), "recovery_s": round(first_output - restarted, 2),
+                "outage_s": round(first_output - killed, 2), "cpu_s": round(instance.cpu(), 2),
+                "memory_mb": memory_mb(instance.process.pid)}
+    finally:
+        for process in [feeder, watch.process]:
+            if process:
+                process.kill()
+                process.wait()
+        instance.kill()
+        events.unlink(missing_ok=True)
+
+
+# What one row of a window costs Kafka Streams' changelogs, both of them: the size of state is given in these.
+BYTES_OF_STATE = 200
+# After the last event before the kill, so that a periodic snapshot has been written where there is one.
+SETTLE_S = 5
+
+
+def machine():
+    name, memory = platform.machine(), ""
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+        total = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
+        memory = f", {int(total.split()[1]) / 2**20:.0f} GiB of memory"
+    java = subprocess.run(["java", "-version"], capture_output=True, text=True).stderr.split('"')[1]
+    return f"{name}, {os.cpu_count()} cores{memory}, {platform.system()} {platform.release().split('-')[0]}, Java {java}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+def write(results, no_write):
+    import json
+    print(json.dumps(results, indent=1))
