@@ -11,6 +11,8 @@
 //! println!("{}", driver.text("scores"));
 //! ```
 
+pub mod kafka;
+
 use std::path::Path;
 use std::sync::Arc;
 

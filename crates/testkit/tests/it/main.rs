@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on should stop")]
 
+mod kafka;
+
 use std::path::PathBuf;
 
 use millstream_testkit::Driver;
