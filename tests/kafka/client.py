@@ -8,6 +8,7 @@
     client.py SERVERS grow TOPIC PARTITIONS
     client.py SERVERS committed GROUP TOPIC
     client.py SERVERS members GROUP
+    client.py SERVERS brokers [PROPERTY=VALUE]...
 
 A record is {"key", "value", "headers", "timestamp", "partition"}, each of them optional; "key_base64" and
 "value_base64" are for bytes that are no text, headers are [[name, base64], ...]. `consume` reads to the end of all
@@ -190,7 +191,25 @@ def members(servers, group):
          for m in answer.members)
 
 
-COMMANDS = {f.__name__: f for f in (produce, consume, create, grow, delete, describe, committed, members)}
+def brokers(servers, *properties):
+    """Where the brokers say they are, asked with further properties of the client, such as those of security."""
+    problems = []
+
+    def problem(error):
+        problems.append(str(error))
+
+    config = dict(one.split("=", 1) for one in properties)
+    admin = AdminClient({"bootstrap.servers": servers, "error_cb": problem} | config)
+    future = admin.describe_cluster(request_timeout=TIMEOUT_S)
+    while not future.done():
+        admin.poll(0.05)
+        # It would try again until the time is over.
+        if any(word in text for word in ("uthentication", "handshake", "alert", "refused") for text in problems):
+            sys.exit("\n".join(problems))
+    show({"broker": node.id, "address": f"{node.host}:{node.port}"} for node in future.result().nodes)
+
+
+COMMANDS = {f.__name__: f for f in (produce, consume, create, grow, delete, describe, committed, members, brokers)}
 
 if __name__ == "__main__":
     if len(sys.argv) < 3 or sys.argv[2] not in COMMANDS:

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::cluster::Cluster;
+use super::config::Listener;
 use super::failure::{Doing, Failure, Result};
 use super::record::Record;
 use super::source;
@@ -192,10 +193,27 @@ impl Cluster {
         Ok(self.client(&["members", group], "")?.iter().map(member).collect())
     }
 
-    /// Runs the script; a line of input and of output is a JSON value.
+    /// Where the brokers say they are to a client that connects to a listener with these properties of librdkafka:
+    /// whether a user, a certificate or a proxy gets through.
+    ///
+    /// # Errors
+    /// The client is refused, with what it says about that.
+    pub fn connect_as(&self, listener: Listener, properties: &[(&str, &str)]) -> Result<Vec<String>> {
+        let properties: Vec<String> = properties.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let mut args = vec!["brokers"];
+        args.extend(properties.iter().map(String::as_str));
+        let lines = self.client_at(&self.bootstrap_of(listener)?, &args, "")?;
+        Ok(lines.iter().map(|line| line["address"].as_str().unwrap_or_default().to_owned()).collect())
+    }
+
     fn client(&self, args: &[&str], input: &str) -> Result<Vec<Value>> {
+        self.client_at(&self.bootstrap_direct(), args, input)
+    }
+
+    /// Runs the script; a line of input and of output is a JSON value.
+    fn client_at(&self, servers: &str, args: &[&str], input: &str) -> Result<Vec<Value>> {
         let mut command = Command::new(python()?);
-        command.arg(source("client.py")).arg(self.bootstrap_direct()).args(args);
+        command.arg(source("client.py")).arg(servers).args(args);
         let mut client = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -129,7 +129,7 @@ fn java() -> Result<String> {
 
 fn jars(pom: &Path, into: &Path) -> Result<()> {
     let mut maven = Command::new("mvn");
-    maven.args(["-q", "-B", "-f"]).arg(pom).arg(COPY).arg("-DincludeScope=runtime");
+    maven.args(["-q", "-B", "-Dstyle.color=never", "-f"]).arg(pom).arg(COPY).arg("-DincludeScope=runtime");
     maven.arg(format!("-DoutputDirectory={}", into.display()));
     run(
         &mut maven,

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use millstream_testkit::kafka::{Cluster, ClusterOptions, Isolation, Printed, Record, Transaction};
+use millstream_testkit::kafka::{
+    Cluster, ClusterOptions, Isolation, Listener, PASSWORD, Printed, Record, Transaction, USER,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -106,6 +108,61 @@ fn of_three_brokers_the_leader_can_be_killed() {
     kafka.restart(leader).unwrap();
     produce("again");
     assert_eq!(values(&kafka.consume("t", Isolation::ReadCommitted).unwrap()), ["before", "after", "again"]);
+}
+
+#[test]
+fn users_and_certificates_are_checked() {
+    let kafka = Cluster::start(&ClusterOptions::new(1).secured()).unwrap();
+    let made = kafka.certificates().unwrap();
+    let [ca, certificate, key] = [&made.authority, &made.client, &made.client_key].map(|path| path.to_str().unwrap());
+    let ca = ("ssl.ca.location", ca);
+    let user = |mechanism, password| {
+        [("sasl.mechanism", mechanism), ("sasl.username", USER), ("sasl.password", password)].to_vec()
+    };
+    let token = || {
+        let config = format!("principal={USER}").leak();
+        [("sasl.mechanism", "OAUTHBEARER"), ("enable.sasl.oauthbearer.unsecure.jwt", "true")]
+            .into_iter()
+            .chain([("sasl.oauthbearer.config", &*config)])
+            .collect::<Vec<_>>()
+    };
+    let attempt = |listener, protocol, more: Vec<(&str, &str)>| {
+        kafka.connect_as(listener, &[vec![("security.protocol", protocol)], more].concat())
+    };
+    for login in [user("PLAIN", PASSWORD), user("SCRAM-SHA-256", PASSWORD), user("SCRAM-SHA-512", PASSWORD), token()] {
+        attempt(Listener::Sasl, "sasl_plaintext", login.clone()).unwrap();
+        attempt(Listener::SaslTls, "sasl_ssl", [login, vec![ca]].concat()).unwrap();
+    }
+    for mechanism in ["PLAIN", "SCRAM-SHA-512"] {
+        let refused = attempt(Listener::Sasl, "sasl_plaintext", user(mechanism, "guessed")).unwrap_err();
+        assert!(refused.contains("uthentication"), "{refused}");
+    }
+    attempt(Listener::Tls, "ssl", vec![ca]).unwrap();
+    assert!(attempt(Listener::Tls, "ssl", vec![]).unwrap_err().contains("handshake"));
+    let own = vec![ca, ("ssl.certificate.location", certificate), ("ssl.key.location", key)];
+    let served = attempt(Listener::MutualTls, "ssl", own).unwrap();
+    assert_eq!(served, [kafka.bootstrap_of(Listener::MutualTls).unwrap()]);
+    assert!(attempt(Listener::MutualTls, "ssl", vec![ca]).unwrap_err().contains("bad certificate"));
+}
+
+#[test]
+fn clients_behind_a_proxy_are_cut_off() {
+    let kafka = Cluster::start(&ClusterOptions::new(1).proxied()).unwrap();
+    let proxy = kafka.proxy(0).unwrap();
+    let connect = || kafka.connect_as(Listener::Client, &[]);
+    assert_eq!(connect().unwrap(), [kafka.bootstrap()]);
+    assert_ne!(kafka.bootstrap(), kafka.bootstrap_direct());
+    proxy.freeze();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(connect);
+        std::thread::sleep(2 * SECOND);
+        assert!(!waiting.is_finished(), "nothing passes");
+        kafka.create_topic("direct", 1, &[]).unwrap();
+        proxy.cut();
+        proxy.delay(SECOND / 10);
+        proxy.heal();
+        waiting.join().unwrap().unwrap();
+    });
 }
 
 /// Set in the process that [`a_killed_test_leaves_nothing`] starts.
