@@ -20,12 +20,14 @@
 
 #![deny(unsafe_code)]
 
+mod document;
 mod error;
 mod exp32;
 mod feature;
 mod forest;
 mod format;
 mod interleaved;
+mod layout;
 mod lightgbm;
 mod linear;
 mod link;
@@ -36,4 +38,5 @@ mod xgboost;
 pub use error::{LoadError, Place, PredictError};
 pub use feature::{Categories, CategoryNames, Feature};
 pub use format::Format;
+pub use layout::Instructions;
 pub use model::{Description, Layout, LoadOptions, Model, Output, Rows, Scratch};

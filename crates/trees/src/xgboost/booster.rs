@@ -1,6 +1,6 @@
 //! The booster inside a learner: trees (plain, random forest, DART) or a linear model.
 
-use super::value::At;
+use crate::document::At;
 use super::{Boosted, BoosterParts, Header, categories, tree};
 use crate::error::LoadError;
 use crate::forest::{Compare, Forest, Node, Tree};

@@ -1,6 +1,6 @@
 //! The categories behind the codes, which XGBoost keeps since 3.1 (`cats`).
 
-use super::value::At;
+use crate::document::At;
 use crate::error::LoadError;
 use crate::feature::{Categories, CategoryNames};
 

@@ -2,11 +2,9 @@
 
 mod booster;
 mod categories;
-mod json;
 mod objective;
 mod tree;
 mod ubj;
-mod value;
 
 use std::sync::Arc;
 
@@ -14,7 +12,7 @@ use crate::error::{LoadError, Place};
 use crate::feature::{Categories, Feature};
 use crate::model::{Description, Engine, Loaded};
 use objective::Objective;
-use value::{At, Value};
+use crate::document::{At, Value, json};
 
 /// More inputs than this can't be meant for dense rows; it also bounds what a hostile header can claim.
 pub(crate) const FEATURES_MAX: usize = 1 << 20;

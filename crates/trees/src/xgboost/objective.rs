@@ -1,6 +1,6 @@
 //! XGBoost's objectives: the link after the margin, and the one before `base_score`.
 
-use super::value::At;
+use crate::document::At;
 use crate::error::{LoadError, Place};
 use crate::link::{Classes, Link};
 

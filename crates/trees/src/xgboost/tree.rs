@@ -1,7 +1,7 @@
 //! One tree of an XGBoost model.
 
 use super::Header;
-use super::value::At;
+use crate::document::At;
 use crate::error::{LoadError, Place};
 use crate::forest::{CategorySet, Node, Tree};
 

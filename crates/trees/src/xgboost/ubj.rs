@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::value::{DEPTH_MAX, Kind, Number, Numbers, Value};
+use crate::document::{DEPTH_MAX, Kind, Number, Numbers, Value};
 use crate::error::{LoadError, Place};
 
 /// Parses a whole document.

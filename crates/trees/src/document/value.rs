@@ -1,4 +1,4 @@
-//! The document of an XGBoost model, JSON or UBJ: a tree of maps and lists whose leaves still point into the
+//! A document (JSON or UBJ): a tree of maps and lists whose leaves still point into the
 //! file's bytes, so that its size is bounded by the file's and arrays of numbers are parsed once, into the type wanted.
 
 use std::borrow::Cow;
@@ -6,11 +6,11 @@ use std::borrow::Cow;
 use crate::error::{LoadError, Place};
 
 /// How deep maps and lists may nest; XGBoost's own models nest 7 deep.
-pub(super) const DEPTH_MAX: usize = 64;
+pub(crate) const DEPTH_MAX: usize = 64;
 
 /// A value of the document.
 #[derive(Debug)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Null,
     Bool(bool),
     Int(i64),
@@ -25,7 +25,7 @@ pub(super) enum Value<'a> {
 
 /// A flat array of numbers (or of `true` and `false`), still in the file's bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Numbers<'a> {
+pub(crate) enum Numbers<'a> {
     /// JSON: what stands between the brackets.
     Text(&'a str),
     /// UBJ: big-endian numbers of one kind.
@@ -36,7 +36,7 @@ pub(super) enum Numbers<'a> {
 
 /// The numeric types of UBJ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     I8,
     U8,
     I16,
@@ -47,7 +47,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) fn of(marker: u8) -> Option<Self> {
+    pub(crate) fn of(marker: u8) -> Option<Self> {
         Some(match marker {
             b'i' => Self::I8,
             b'U' => Self::U8,
@@ -60,7 +60,7 @@ impl Kind {
         })
     }
 
-    pub(super) fn size(self) -> usize {
+    pub(crate) fn size(self) -> usize {
         match self {
             Self::I8 | Self::U8 => 1,
             Self::I16 => 2,
@@ -70,7 +70,7 @@ impl Kind {
     }
 
     /// Reads one number; `None` if there are too few bytes.
-    pub(super) fn read(self, bytes: &[u8]) -> Option<Number> {
+    pub(crate) fn read(self, bytes: &[u8]) -> Option<Number> {
         Some(match self {
             Self::I8 => Number::Int(i64::from(i8::from_be_bytes(*bytes.first_chunk()?))),
             Self::U8 => Number::Int(i64::from(*bytes.first()?)),
@@ -85,7 +85,7 @@ impl Kind {
 
 /// One number of a UBJ document.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Number {
+pub(crate) enum Number {
     Int(i64),
     Single(f32),
     Double(f64),
@@ -155,12 +155,12 @@ impl<'a> Numbers<'a> {
     }
 
     /// The numbers as float32, each rounded once.
-    pub(super) fn f32s(self) -> Result<Vec<f32>, String> {
+    pub(crate) fn f32s(self) -> Result<Vec<f32>, String> {
         self.each(|text| text.parse().ok(), |number| Some(number.f32()))
     }
 
     /// The numbers as float64.
-    pub(super) fn f64s(self) -> Result<Vec<f64>, String> {
+    pub(crate) fn f64s(self) -> Result<Vec<f64>, String> {
         self.each(
             |text| text.parse().ok(),
             |number| {
@@ -174,7 +174,7 @@ impl<'a> Numbers<'a> {
     }
 
     /// The numbers as whole numbers.
-    pub(super) fn i64s(self) -> Result<Vec<i64>, String> {
+    pub(crate) fn i64s(self) -> Result<Vec<i64>, String> {
         self.each(int_text, Number::i64)
     }
 }
@@ -186,7 +186,7 @@ fn unreadable(index: usize, seen: &str) -> String {
 
 impl<'a> Value<'a> {
     /// What the value is, for messages.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
             Self::Bool(_) => "a boolean",
@@ -199,7 +199,7 @@ impl<'a> Value<'a> {
     }
 
     /// The value of a key, if this is a map that has it. The last one counts, as for XGBoost itself.
-    pub(super) fn find(&self, key: &str) -> Option<&Value<'a>> {
+    pub(crate) fn find(&self, key: &str) -> Option<&Value<'a>> {
         match self {
             Self::Map(entries) => entries.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v),
             _ => None,
@@ -209,30 +209,30 @@ impl<'a> Value<'a> {
 
 /// A value with the path to it, for messages.
 #[derive(Clone, Copy)]
-pub(super) struct At<'v, 'a> {
-    pub(super) value: &'v Value<'a>,
+pub(crate) struct At<'v, 'a> {
+    pub(crate) value: &'v Value<'a>,
     /// The dotted path of the map that holds the value, and the value's key in it.
     path: &'v str,
     key: &'v str,
-    pub(super) tree: Option<usize>,
+    pub(crate) tree: Option<usize>,
 }
 
 impl<'v, 'a> At<'v, 'a> {
-    pub(super) fn root(value: &'v Value<'a>) -> Self {
+    pub(crate) fn root(value: &'v Value<'a>) -> Self {
         Self { value, path: "", key: "", tree: None }
     }
 
     /// The same value, under another name for messages.
-    pub(super) fn named(self, path: &'v str, tree: Option<usize>) -> Self {
+    pub(crate) fn named(self, path: &'v str, tree: Option<usize>) -> Self {
         Self { path, key: "", tree, ..self }
     }
 
-    pub(super) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Place {
         let dot = if self.path.is_empty() || self.key.is_empty() { "" } else { "." };
         Place { part: format!("{}{dot}{}", self.path, self.key), tree: self.tree, node: None }
     }
 
-    pub(super) fn malformed(&self, problem: impl Into<String>) -> LoadError {
+    pub(crate) fn malformed(&self, problem: impl Into<String>) -> LoadError {
         LoadError::malformed(self.place(), problem)
     }
 
@@ -241,22 +241,22 @@ impl<'v, 'a> At<'v, 'a> {
     }
 
     /// A key that may be absent. `path` is this map's own path.
-    pub(super) fn find(&self, path: &'v str, key: &'v str) -> Option<Self> {
+    pub(crate) fn find(&self, path: &'v str, key: &'v str) -> Option<Self> {
         self.value.find(key).map(|value| At { value, path, key, tree: self.tree })
     }
 
     /// A key that must be there.
-    pub(super) fn get(&self, path: &'v str, key: &'v str) -> Result<Self, LoadError> {
+    pub(crate) fn get(&self, path: &'v str, key: &'v str) -> Result<Self, LoadError> {
         self.find(path, key).ok_or_else(|| {
             let dot = if path.is_empty() { "" } else { "." };
             LoadError::malformed(
                 Place { part: format!("{path}{dot}{key}"), tree: self.tree, node: None },
-                "is missing; the model is cut short, or not from XGBoost",
+                "is missing; the model is cut short, or from another framework",
             )
         })
     }
 
-    pub(super) fn str(&self) -> Result<&'v str, LoadError> {
+    pub(crate) fn str(&self) -> Result<&'v str, LoadError> {
         match self.value {
             Value::Str(text) => Ok(text),
             _ => Err(self.wanted("a string")),
@@ -264,7 +264,7 @@ impl<'v, 'a> At<'v, 'a> {
     }
 
     /// A whole number, written as a number or (as XGBoost does) as a string.
-    pub(super) fn int(&self) -> Result<i64, LoadError> {
+    pub(crate) fn int(&self) -> Result<i64, LoadError> {
         let number = match self.value {
             Value::Int(v) => Some(*v),
             Value::Bool(v) => Some(i64::from(*v)),
@@ -277,7 +277,7 @@ impl<'v, 'a> At<'v, 'a> {
     }
 
     /// A whole number from 0 to `max`.
-    pub(super) fn count(&self, max: usize) -> Result<usize, LoadError> {
+    pub(crate) fn count(&self, max: usize) -> Result<usize, LoadError> {
         let seen = self.int()?;
         usize::try_from(seen)
             .ok()
@@ -285,7 +285,7 @@ impl<'v, 'a> At<'v, 'a> {
             .ok_or_else(|| self.malformed(format!("is {seen}; 0 to {max} is allowed")))
     }
 
-    pub(super) fn numbers(&self) -> Result<Numbers<'a>, LoadError> {
+    pub(crate) fn numbers(&self) -> Result<Numbers<'a>, LoadError> {
         match self.value {
             Value::Numbers(numbers) => Ok(*numbers),
             Value::List(items) if items.is_empty() => Ok(Numbers::Text("")),
@@ -293,16 +293,16 @@ impl<'v, 'a> At<'v, 'a> {
         }
     }
 
-    pub(super) fn f32s(&self) -> Result<Vec<f32>, LoadError> {
+    pub(crate) fn f32s(&self) -> Result<Vec<f32>, LoadError> {
         self.numbers()?.f32s().map_err(|problem| self.malformed(problem))
     }
 
-    pub(super) fn i64s(&self) -> Result<Vec<i64>, LoadError> {
+    pub(crate) fn i64s(&self) -> Result<Vec<i64>, LoadError> {
         self.numbers()?.i64s().map_err(|problem| self.malformed(problem))
     }
 
     /// The items of a list; an empty list of numbers is one too.
-    pub(super) fn list(&self) -> Result<&'v [Value<'a>], LoadError> {
+    pub(crate) fn list(&self) -> Result<&'v [Value<'a>], LoadError> {
         match self.value {
             Value::List(items) => Ok(items),
             Value::Numbers(numbers) if numbers.i64s().is_ok_and(|n| n.is_empty()) => Ok(&[]),
@@ -311,7 +311,7 @@ impl<'v, 'a> At<'v, 'a> {
     }
 
     /// A list of strings.
-    pub(super) fn strings(&self) -> Result<Vec<&'v str>, LoadError> {
+    pub(crate) fn strings(&self) -> Result<Vec<&'v str>, LoadError> {
         self.list()?
             .iter()
             .map(|item| match item {

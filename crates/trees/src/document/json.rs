@@ -7,7 +7,7 @@ use super::value::{DEPTH_MAX, Numbers, Value};
 use crate::error::{LoadError, Place};
 
 /// Parses a whole document.
-pub(super) fn parse(bytes: &[u8]) -> Result<Value<'_>, LoadError> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Value<'_>, LoadError> {
     let mut reader = Reader { bytes, at: 0 };
     let value = reader.value(0)?;
     reader.space();
@@ -112,8 +112,13 @@ impl<'a> Reader<'a> {
     fn list(&mut self, depth: usize) -> Result<Value<'a>, LoadError> {
         self.at += 1;
         self.space();
-        if !matches!(self.peek(), Some(b'{' | b'[' | b'"')) {
-            return self.numbers();
+        let (start, nested) = (self.at, |byte| matches!(byte, Some(b'{' | b'[' | b'"')));
+        if !nested(self.peek()) {
+            match self.numbers() {
+                // The numbers are followed by more than numbers: `[1, [0]]`.
+                Err(_) if nested(self.peek()) => self.at = start,
+                numbers => return numbers,
+            }
         }
         let mut items = Vec::new();
         loop {

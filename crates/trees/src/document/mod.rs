@@ -1,0 +1,6 @@
+//! Documents that model files are written as: maps, lists, strings and numbers, read in memory bounded by the file's size.
+
+pub(crate) mod json;
+mod value;
+
+pub(crate) use value::{At, DEPTH_MAX, Kind, Number, Numbers, Value};
