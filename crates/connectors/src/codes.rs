@@ -41,6 +41,23 @@ pub const OUTPUT_MOVED: Code = Code::new("MS0535", "the output's path or format 
 /// A receipt that can't be read.
 pub const BAD_RECEIPT: Code = Code::new("MS0536", "a receipt of an output can't be read");
 
+/// A `client:` property that librdkafka does not know, or that can't have this value.
+pub const KAFKA_PROPERTY: Code = Code::new("MS0540", "a librdkafka property that can't be set");
+/// A `client:` property that belongs to Millstream.
+pub const KAFKA_OWNED_PROPERTY: Code = Code::new("MS0541", "a librdkafka property that Millstream sets itself");
+/// A password, token or key that can't be read.
+pub const KAFKA_SECRET: Code = Code::new("MS0542", "a secret can't be read");
+/// Source and outputs that no commit can hold together.
+pub const KAFKA_CLUSTERS: Code = Code::new("MS0543", "source and outputs that can't be committed together");
+/// The brokers can't be reached or don't let this client in.
+pub const KAFKA_UNREACHABLE: Code = Code::new("MS0544", "a Kafka cluster can't be reached");
+/// No such topic, or none that matches.
+pub const KAFKA_NO_TOPIC: Code = Code::new("MS0545", "a Kafka topic does not exist");
+/// A topic with another number of partitions, or a setting that pipelines can't work with.
+pub const KAFKA_TOPIC: Code = Code::new("MS0546", "a Kafka topic is not as the pipeline needs it");
+/// A request to change or look at topics that the brokers refused.
+pub const KAFKA_REFUSED: Code = Code::new("MS0547", "Kafka refused a request");
+
 /// Another process has the log.
 pub const LOG_LOCKED: Code = Code::new("MS0610", "the log is in use by another process");
 /// The log can't be opened.
@@ -87,6 +104,14 @@ pub const ALL: &[Code] = &[
     OUTPUT_CLOSED,
     OUTPUT_MOVED,
     BAD_RECEIPT,
+    KAFKA_PROPERTY,
+    KAFKA_OWNED_PROPERTY,
+    KAFKA_SECRET,
+    KAFKA_CLUSTERS,
+    KAFKA_UNREACHABLE,
+    KAFKA_NO_TOPIC,
+    KAFKA_TOPIC,
+    KAFKA_REFUSED,
     LOG_LOCKED,
     LOG_UNOPENABLE,
     LOG_LOST,

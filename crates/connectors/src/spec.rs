@@ -6,7 +6,7 @@ use millstream_core::{Delivery, Encoder, Receipt, Result, RowSchema, Sink, Sourc
 
 use crate::codec::{EncodeContext, InputFormat, OutputFormat, Timestamps};
 use crate::env::Env;
-use crate::kafka::{Connection, KafkaInput};
+use crate::kafka::{KafkaInput, KafkaOutput};
 
 /// A source as the pipeline file describes it. Made without touching anything outside the file.
 pub trait SourceSpec: Send + Sync {
@@ -76,9 +76,24 @@ pub trait SinkSpec: Send + Sync {
         None
     }
 
-    /// The Kafka cluster it writes to, if it does: then its records go into the epoch's transaction there.
-    fn kafka(&self) -> Option<&Connection> {
+    /// The column that says to which partition a record goes, where one is named.
+    fn partition_column(&self) -> Option<&str> {
         None
+    }
+
+    /// The headers that its records get: names, and the columns their values come from.
+    fn headers(&self) -> &[(String, String)] {
+        &[]
+    }
+
+    /// What it writes of Kafka, if it does: then its records go into the epoch's transaction there.
+    fn kafka(&self) -> Option<&KafkaOutput> {
+        None
+    }
+
+    /// Whether its records go into the embedded log, and with them the commit.
+    fn embedded_log(&self) -> bool {
+        false
     }
 
     /// Whether it keeps rows apart as records, with key and headers.

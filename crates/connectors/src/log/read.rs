@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use millstream_core::source::PollLimit;
-use millstream_core::{Error, RawBatch, Result};
+use millstream_core::{Error, RawBatch, Result, TaskId};
 
 use super::blob::{BlobReader, RECORDS_MAX};
 use super::store::{LogStore, read_failed};

@@ -90,6 +90,10 @@ impl SinkSpec for LogSinkSpec {
         self.options.key.as_ref().map(|k| k.value.as_str())
     }
 
+    fn embedded_log(&self) -> bool {
+        true
+    }
+
     fn boundaries(&self) -> bool {
         true
     }

@@ -1,0 +1,94 @@
+//! What a `kafka` source reads, and how its group works.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use millstream_core::Result;
+use rdkafka::ClientConfig;
+
+use super::Connection;
+use super::properties::Properties;
+
+/// A Kafka source, meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaInput {
+    /// The cluster.
+    pub(crate) connection: Connection,
+    pub(crate) topics: Topics,
+    pub(crate) start: Start,
+    /// `group:`, if it was written; see [`KafkaInput::group`].
+    pub(crate) group: Option<String>,
+    pub(crate) protocol: Protocol,
+    /// Whether a restarted process takes its old place in the group. Never with [`Protocol::Consumer`].
+    pub(crate) static_membership: bool,
+    /// `session_timeout:`, if it was written. Never with [`Protocol::Consumer`]: there it is the broker's.
+    pub(crate) session_timeout: Option<Duration>,
+    /// Whether to stop at the end that each partition has when it is first opened.
+    pub(crate) bounded: bool,
+    /// The source's own `client:`, above that of the connection.
+    pub(crate) client: Properties,
+}
+
+/// Which topics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Topics {
+    /// These, at least one.
+    Named(Vec<String>),
+    /// Those whose whole name matches; in librdkafka's dialect (POSIX extended), without `^` and `$`.
+    Pattern(String),
+}
+
+/// Where a task begins that never committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// At the oldest record kept.
+    Earliest,
+    /// Behind the newest record.
+    Latest,
+    /// At the first record with this timestamp or a later one; milliseconds since 1970. At the end if there is none.
+    Timestamp(i64),
+    /// At these offsets, by partition; partitions that are not named begin at the oldest record. One topic only.
+    Offsets(BTreeMap<u32, u64>),
+}
+
+/// Which group protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// The members agree, cooperative-sticky.
+    Classic,
+    /// The broker decides (KIP-848).
+    Consumer,
+}
+
+impl Topics {
+    /// What to subscribe to. A name that begins with `^` is a regular expression to librdkafka.
+    pub(crate) fn subscription(&self) -> Vec<String> {
+        match self {
+            Self::Named(names) => names.clone(),
+            Self::Pattern(pattern) => vec![format!("^({pattern})$")],
+        }
+    }
+
+    /// Whether there may be more than one topic: then tasks carry the topic's checksum.
+    pub(crate) fn several(&self) -> bool {
+        !matches!(self, Self::Named(names) if names.len() == 1)
+    }
+}
+
+impl KafkaInput {
+    /// The group's name, in a pipeline of this name.
+    pub(crate) fn group<'a>(&'a self, pipeline: &'a str) -> &'a str {
+        self.group.as_deref().unwrap_or(pipeline)
+    }
+
+    /// The configuration of a consumer, as far as the pipeline file says it: see [`Connection::client_config`].
+    ///
+    /// # Errors
+    /// The file of a secret can't be read.
+    pub(crate) fn client_config(&self, base_dir: &Path) -> Result<ClientConfig> {
+        let mut config = self.connection.client_config(base_dir)?;
+        self.client.apply(&mut config);
+        Ok(config)
+    }
+}
