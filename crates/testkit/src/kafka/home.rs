@@ -131,11 +131,13 @@ fn jars(pom: &Path, into: &Path) -> Result<()> {
     let mut maven = Command::new("mvn");
     maven.args(["-q", "-B", "-Dstyle.color=never", "-f"]).arg(pom).arg(COPY).arg("-DincludeScope=runtime");
     maven.arg(format!("-DoutputDirectory={}", into.display()));
-    run(
-        &mut maven,
-        "Maven can't copy Kafka's jars for the tests (it must be installed, and can download from Maven Central or what \
-         ~/.m2/settings.xml names instead)",
-    )
+    run(&mut maven, "Maven can't copy Kafka's jars for the tests").map_err(|problem| {
+        Failure::new(format!(
+            "{problem}\n\
+             help: `mvn` must be installed (on Debian and Ubuntu: apt install maven); the first time it needs the \
+             network, to reach Maven Central or what ~/.m2/settings.xml names instead"
+        ))
+    })
 }
 
 /// A folder of the cache by that name, filled by the first that needs it; others wait meanwhile.

@@ -22,6 +22,11 @@
 //! Nothing is left behind: every broker runs under a shell that kills it when the test process has ended, in whatever
 //! way, and a second one removes the folder with its data. No thread of the tests is involved.
 //!
+//! What it costs, measured on two cores that others kept busy: a broker is there in 1.7 s on a quiet machine and in 2.5
+//! to 4 s on a busy one, with 1.3 s of CPU and 150 MB (175 MB after 200,000 records); three of them in 8 s, with 4.5 s
+//! of CPU. Stopping takes 0.7 s. A call of the Python client costs 0.2 s, 200,000 records of 200 bytes written in
+//! 4 s and read in 6; the console consumer some seconds.
+//!
 //! Failures are [`Failure`]s whose `unwrap` shows the end of the brokers' logs.
 
 mod client;

@@ -31,7 +31,7 @@ fn make() -> Result<PathBuf> {
         Failure::new(format!(
             "this test reads and writes Kafka with confluent-kafka, which comes from Python, and {problem}\n\
              help: install Python 3.11 or newer with its venv module (on Debian and Ubuntu: apt install python3-venv); \
-             MILLSTREAM_PYTHON names another interpreter"
+             MILLSTREAM_PYTHON names another interpreter; the first time pip needs the network"
         ))
     })?;
     Ok(ready.join("bin/python"))

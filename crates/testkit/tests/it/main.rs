@@ -1,6 +1,6 @@
 //! The law of the event path, on whole pipelines: batch cuts and restarts never show.
 
-#![allow(clippy::unwrap_used, reason = "a test that can't go on should stop")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on should stop")]
 
 mod kafka;
 
