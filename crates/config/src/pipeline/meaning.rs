@@ -3,19 +3,23 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_core::{FieldSpec, FieldType, OutputKind, RowSchema};
 
 use super::column::ColumnSpec;
+use super::connection;
 use super::model::ModelSpec;
 use super::output::{DeadLettersSpec, OutputSpec};
 use super::source::{SourceFields, SourceSpec};
 use super::step::{PredictFields, SqlFields, StepFields, StepSpec};
 use super::table::TableSpec;
 use super::top::PipelineSpec;
-use super::{Attempts, ConnectorSpec, DeadLetters, Model, Output, Pipeline, Source, Step, StepKind, Table};
-use crate::codes::{DUPLICATE, NO_DEAD_LETTERS, NO_EFFECT, STRUCTURE, UNRESOLVED, WRONG_COLUMN};
+use super::{Attempts, Connection, ConnectorSpec, DeadLetters, Model, Output, Pipeline, Source, Step, StepKind, Table};
+use crate::codes::{
+    DUPLICATE, NO_DEAD_LETTERS, NO_EFFECT, STRUCTURE, UNKNOWN_CHOICE, UNRESOLVED, WRONG_COLUMN, WRONG_TYPE,
+};
 use crate::decode::{Cx, Map, Name, shorten};
 use crate::diagnostic::Diagnostic;
 use crate::span::{Span, Spanned};
@@ -36,6 +40,11 @@ pub(super) fn resolve(spec: PipelineSpec, start: Span, cx: &mut Cx) -> Pipeline 
     }
     let sources = spec.sources.0.unwrap_or_default();
     let outputs = spec.outputs.0.unwrap_or_default();
+    for (name, _) in spec.connections.iter() {
+        check_name(name, cx);
+    }
+    let connections = connection::collect(spec.connections);
+    let state = spec.state.filter(|state| is_place(state, cx));
     let names = Names::collect(&sources, &spec.tables, &spec.models, &spec.steps, &outputs, cx);
     let has_dead_letters = spec.dead_letters.is_some();
     if !has_dead_letters {
@@ -51,6 +60,17 @@ pub(super) fn resolve(spec: PipelineSpec, start: Span, cx: &mut Cx) -> Pipeline 
         spec.delivery.value,
         if spec.delivery.span == Span::default() { name.span } else { spec.delivery.span },
     );
+    let standby = match spec.standby.span == Span::default() {
+        true => Spanned::new(0, name.span),
+        false => spec.standby.map(|standby| standby.0 as u32),
+    };
+    let sources = readable(sources, |name, source| self::source(name, source, &connections, cx));
+    let outputs = readable(outputs, |name, output| self::output(name, output, &names, &connections, cx));
+    let dead_letters = spec.dead_letters.and_then(|attempt| attempt.0).map(|spec| {
+        let DeadLettersSpec { common, connector, span } = spec;
+        DeadLetters { connector: connected(connector, &connections), format: common.format, span }
+    });
+    connection::unused(&connections, &sources, &outputs, dead_letters.as_ref(), cx);
     Pipeline {
         name,
         delivery,
@@ -63,16 +83,45 @@ pub(super) fn resolve(spec: PipelineSpec, start: Span, cx: &mut Cx) -> Pipeline 
         snapshots_keep: spec.snapshots_keep.0 as usize,
         durability: spec.durability,
         http: spec.http.0,
-        sources: readable(sources, |name, source| self::source(name, source, cx)),
+        state,
+        standby,
+        connections: connections.iter().filter_map(|(_, connection)| connection.clone()).collect(),
+        sources,
         tables: readable(spec.tables, |name, table| self::table(name, table, cx)),
         models: readable(spec.models, |name, ModelSpec { version, kind }| Model { name, version, kind }),
         steps,
-        outputs: readable(outputs, |name, output| self::output(name, output, &names, cx)),
-        dead_letters: spec
-            .dead_letters
-            .and_then(|attempt| attempt.0)
-            .map(|DeadLettersSpec { common, connector, span }| DeadLetters { connector, format: common.format, span }),
+        outputs,
+        dead_letters,
     }
+}
+
+type Connections = Arc<[(Spanned<String>, Option<Connection>)]>;
+
+fn connected(connector: ConnectorSpec, connections: &Connections) -> ConnectorSpec {
+    ConnectorSpec { connections: connections.clone(), ..connector }
+}
+
+/// Where objects can be stored, besides a folder.
+const STATE_SCHEMES: [&str; 4] = ["s3", "gs", "az", "file"];
+
+/// Whether snapshots can go there; says so if not.
+fn is_place(state: &Text, cx: &mut Cx) -> bool {
+    let Some((scheme, rest)) = state.value.split_once("://") else { return true };
+    let shown = shorten(state.shown());
+    if !STATE_SCHEMES.contains(&scheme) {
+        let message = format!("`state` can't be `{shown}`: there is no storage `{}://`", shorten(scheme));
+        let known = "write a path, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`";
+        cx.error(UNKNOWN_CHOICE, state.span, message, known);
+        return false;
+    }
+    let bucket = rest.split('/').next().unwrap_or("");
+    if scheme != "file" && (bucket.is_empty() || rest.contains(['?', '#', '@'])) {
+        let message = format!("`state` is not a bucket and a prefix: `{shown}`");
+        let help = "write `s3://bucket/prefix`; credentials, region and endpoint come from the environment";
+        cx.error(WRONG_TYPE, state.span, message, help);
+        return false;
+    }
+    true
 }
 
 fn readable<T, U>(attempts: Attempts<T>, mut make: impl FnMut(Spanned<String>, T) -> U) -> Vec<U> {
@@ -209,8 +258,9 @@ fn unique(names: &[(&'static str, Spanned<String>)], cx: &mut Cx) {
     }
 }
 
-fn source(name: Spanned<String>, spec: SourceSpec, cx: &mut Cx) -> Source {
+fn source(name: Spanned<String>, spec: SourceSpec, connections: &Connections, cx: &mut Cx) -> Source {
     let SourceSpec { common, connector } = spec;
+    let connector = connected(connector, connections);
     let field = |(name, column): &(Spanned<String>, ColumnSpec)| FieldSpec {
         name: name.value.clone(),
         kind: column.kind.clone(),
@@ -434,8 +484,15 @@ fn unused_models(models: &Attempts<ModelSpec>, steps: &[Step], cx: &mut Cx) {
     }
 }
 
-fn output(name: Spanned<String>, spec: OutputSpec, names: &Names, cx: &mut Cx) -> Output {
+fn output(
+    name: Spanned<String>,
+    spec: OutputSpec,
+    names: &Names,
+    connections: &Connections,
+    cx: &mut Cx,
+) -> Output {
     let OutputSpec { common, connector } = spec;
+    let connector = connected(connector, connections);
     let from = match &common.from {
         Some(from) => names.input(from, names.steps.len(), cx),
         None => Spanned::new(names.default_input(names.steps.len()), name.span),

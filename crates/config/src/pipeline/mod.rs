@@ -4,6 +4,7 @@
 //! do a connector's own fields ([`ConnectorSpec`]).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_core::{Delivery, FieldType, OutputKind, RowSchema};
@@ -17,6 +18,7 @@ use crate::text::Text;
 use crate::{tree, vars};
 
 mod column;
+mod connection;
 mod meaning;
 mod model;
 mod output;
@@ -27,6 +29,7 @@ mod step;
 mod table;
 mod top;
 
+pub use connection::Unresolved;
 pub use model::{ModelFormat, RuleSpec};
 pub use output::{Include, OutputFormat, Timestamps};
 pub use reference::Kind;
@@ -60,6 +63,13 @@ pub struct Pipeline {
     pub durability: Durability,
     /// Where the log's HTTP API listens, always a loopback address; `None` if it is switched off.
     pub http: Option<SocketAddr>,
+    /// Where snapshots go: a path relative to the file's folder, or a URL. `None` for the data directory.
+    pub state: Option<Text>,
+    /// How many warm copies of each partition's state are kept. Where the file does not say, the place is that of the
+    /// name.
+    pub standby: Spanned<u32>,
+    /// The connections that could be read.
+    pub connections: Vec<Connection>,
     /// The sources, in the order of the file: exactly one unless the diagnostics have an error.
     pub sources: Vec<Source>,
     /// Reference data.
@@ -81,6 +91,17 @@ pub struct ConnectorSpec {
     pub kind: Spanned<String>,
     /// All fields that were written; [`Fields::decode`] reads the connector's own.
     pub fields: Fields,
+    /// The connections of the file, for [`ConnectorSpec::connection`]; `None` for those that can't be read.
+    pub(crate) connections: Arc<[(Spanned<String>, Option<Connection>)]>,
+}
+
+/// How a system outside is reached.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Connection {
+    /// Its name, and the place of its key.
+    pub name: Spanned<String>,
+    /// Its type and fields. It refers to no connection itself.
+    pub connector: ConnectorSpec,
 }
 
 /// Where events come from.
@@ -271,13 +292,13 @@ impl Pipeline {
     }
 
     /// The JSON Schema (2020-12) of pipeline files, for editors.
-    pub fn json_schema(sources: &[Kind], sinks: &[Kind]) -> serde_json::Value {
-        schema::json_schema(sources, sinks)
+    pub fn json_schema(connections: &[Kind], sources: &[Kind], sinks: &[Kind]) -> serde_json::Value {
+        schema::json_schema(connections, sources, sinks)
     }
 
     /// The reference of pipeline files, in Markdown.
-    pub fn reference_markdown(sources: &[Kind], sinks: &[Kind]) -> String {
-        reference::markdown(sources, sinks)
+    pub fn reference_markdown(connections: &[Kind], sources: &[Kind], sinks: &[Kind]) -> String {
+        reference::markdown(connections, sources, sinks)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::column::ColumnFields;
+use super::connection::ConnectionFields;
 use super::model::{FileModelFields, RuleModelFields, RuleSpec};
 use super::output::{DeadLettersFields, OutputFields};
 use super::source::SourceFields;
@@ -28,12 +29,16 @@ impl Kind {
         Self { name, doc: T::DOC, fields: T::docs() }
     }
 
-    /// As a dead-letter output, which has no key of its own.
-    pub(super) fn without_key(&self) -> Self {
-        let fields = self.fields.iter().filter(|field| field.name != "key").cloned().collect();
+    /// As a dead-letter output, whose records keep the original's key and headers.
+    pub(super) fn of_dead_letters(&self) -> Self {
+        let kept = |field: &&FieldDoc| !ROW_FIELDS.contains(&field.name);
+        let fields = self.fields.iter().filter(kept).cloned().collect();
         Self { name: self.name, doc: self.doc, fields }
     }
 }
+
+/// Fields of outputs that are about the columns of rows.
+const ROW_FIELDS: [&str; 4] = ["key", "partitioner", "partition", "headers"];
 
 const INTRODUCTION: &str = "\
 A pipeline file is YAML: maps, lists and values, without anchors, merge keys and tags. Every field is checked; one that
@@ -50,9 +55,12 @@ is not known, or would have no effect, is an error. Paths are relative to the fo
   `timestamp` (RFC 3339 text), `date` (`YYYY-MM-DD`), `list<T>`, `struct<name: T, …>`.
 ";
 
-pub(super) fn markdown(sources: &[Kind], sinks: &[Kind]) -> String {
+pub(super) fn markdown(connections: &[Kind], sources: &[Kind], sinks: &[Kind]) -> String {
     let mut page = format!("# The pipeline file\n\n{INTRODUCTION}\n");
     section::<PipelineSpec>(&mut page, "##", "Top level");
+    section::<ConnectionFields>(&mut page, "##", "`connections`");
+    page.push_str("Every connection has a name and this field, and those of its `type`.\n\n");
+    kinds(&mut page, connections);
     section::<SourceFields>(&mut page, "##", "`sources`");
     page.push_str("Every source has a name and these fields, and those of its `type`.\n\n");
     kinds(&mut page, sources);
@@ -70,7 +78,7 @@ pub(super) fn markdown(sources: &[Kind], sinks: &[Kind]) -> String {
     page.push_str("Every output has a name and these fields, and those of its `type`.\n\n");
     kinds(&mut page, sinks);
     section::<DeadLettersFields>(&mut page, "##", "`dead_letters`");
-    page.push_str("One output: these fields, and those of its `type` except `key`.\n");
+    page.push_str("One output: these fields, and those of its `type` except those about the columns of rows: `key`, `partitioner`, `partition`, `headers`.\n");
     page
 }
 

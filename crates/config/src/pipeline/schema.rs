@@ -2,18 +2,20 @@
 
 use serde_json::{Value as Json, json};
 
+use super::connection::ConnectionFields;
 use super::output::{DeadLettersFields, OutputFields};
 use super::reference::Kind;
 use super::source::SourceFields;
 use super::top::PipelineSpec;
 use crate::spec::{FieldDoc, Spec, object_schema};
 
-pub(super) fn json_schema(sources: &[Kind], sinks: &[Kind]) -> Json {
+pub(super) fn json_schema(connections: &[Kind], sources: &[Kind], sinks: &[Kind]) -> Json {
     let mut schema = object_schema(PipelineSpec::DOC, &PipelineSpec::docs());
     schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     schema["title"] = json!("Millstream pipeline");
     if let Some(properties) = schema["properties"].as_object_mut() {
         for (name, field) in [
+            ("connections", named("connection", 0)),
             ("sources", named("source", 1)),
             ("outputs", named("output", 1)),
             ("dead_letters", json!({ "$ref": "#/$defs/dead_letters" })),
@@ -27,9 +29,10 @@ pub(super) fn json_schema(sources: &[Kind], sinks: &[Kind]) -> Json {
         }
     }
     schema["$defs"] = json!({
+        "connection": one_of(&ConnectionFields::docs(), connections),
         "source": one_of(&SourceFields::docs(), sources),
         "output": one_of(&OutputFields::docs(), sinks),
-        "dead_letters": one_of(&DeadLettersFields::docs(), &sinks.iter().map(Kind::without_key).collect::<Vec<_>>()),
+        "dead_letters": one_of(&DeadLettersFields::docs(), &sinks.iter().map(Kind::of_dead_letters).collect::<Vec<_>>()),
     });
     schema
 }

@@ -1,5 +1,6 @@
 //! What stands under `sources:`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
@@ -82,5 +83,5 @@ pub(crate) fn connector<T: Spec>(
     let fields = Fields::of(&reader, cx);
     let common = common?;
     let kind = kind(&common).clone();
-    Some((common, ConnectorSpec { kind, fields }))
+    Some((common, ConnectorSpec { kind, fields, connections: Arc::default() }))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use millstream_core::Delivery;
 use serde_json::{Value as Json, json};
 
+use super::connection::ConnectionSpec;
 use super::model::ModelSpec;
 use super::output::{DeadLettersSpec, OutputSpec};
 use super::source::SourceSpec;
@@ -45,6 +46,14 @@ spec! {
         durability: Durability = default(Durability::Process),
         /// Where the log's HTTP API listens while the pipeline runs: a loopback address (port 0 takes a free one), or `off`.
         http: HttpAddress = default(HttpAddress(Some(SocketAddr::from(([127, 0, 0, 1], 0))))),
+        /// Where snapshots go: a folder, or a URL of S3 (`s3://bucket/prefix`), Google Cloud (`gs://…`) or Azure
+        /// (`az://container/prefix`), whose credentials come from the environment. Processes on several machines need one
+        /// that all of them reach. Default: `state` in the data directory.
+        state: Text = optional,
+        /// How many other processes keep a warm copy of each partition's state, so that they take over at once. For Kafka sources.
+        standby: Spanned<Whole<0, 8>> = default(Spanned::new(Whole(0), Span::default())),
+        /// How systems outside are reached, for sources and outputs to share.
+        connections: Attempts<ConnectionSpec> = default(Map::default()),
         /// Where events come from; exactly one in this version.
         sources: Attempt<Attempts<SourceSpec>> = required,
         /// Reference data to join with.

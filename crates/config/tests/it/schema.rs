@@ -30,7 +30,7 @@ fn kinds() -> [Kind; 2] {
 
 #[test]
 fn the_schema_knows_the_fields() {
-    let schema = Pipeline::json_schema(&kinds(), &kinds());
+    let schema = Pipeline::json_schema(&kinds(), &kinds(), &kinds());
     assert_eq!(schema["required"], json!(["pipeline", "sources", "outputs"]));
     assert_eq!(schema["properties"]["epoch_max"]["default"], "50ms");
     assert_eq!(schema["properties"]["sources"]["additionalProperties"]["$ref"], "#/$defs/source");
@@ -59,7 +59,7 @@ fn every_object_is_closed(schema: &Value) {
 
 #[test]
 fn the_reference_has_every_field() {
-    let page = Pipeline::reference_markdown(&kinds(), &kinds());
+    let page = Pipeline::reference_markdown(&kinds(), &kinds(), &kinds());
     for row in [
         "| `pipeline` | a name | **required** |",
         "| `epoch_max` | a duration longer than zero | `50ms` |",
