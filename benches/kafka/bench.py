@@ -84,7 +84,9 @@ def parse():
 
 def wanted(arguments, system):
     parts = [part.strip().lower() for part in arguments.only.split(",") if part.strip()]
-    return not parts or any(part in f"{system.job} {system.name}".lower() for part in parts)
+    name = f"{system.job} {system.name}".lower()
+    # Of `memory 50`, both.
+    return not parts or any(all(word in name for word in part.split()) for part in parts)
 
 
 def generate(arguments, path, events, *more):

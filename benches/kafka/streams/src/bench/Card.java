@@ -131,7 +131,7 @@ final class Card {
     private static void fill(
             double[] features, double amount, int count, double sum, int n, Exact hour, Exact square, double max,
             long time, long previous) {
-        double average = hour.value() / n;
+        double average = hour.average(n);
         features[0] = amount;
         features[1] = count;
         features[2] = sum;

@@ -34,12 +34,24 @@ final class Exact {
         return high;
     }
 
+    double average(long n) {
+        return divide(high, low, n);
+    }
+
     /** The population's variance of n values with this sum of squares: (n q - s²) / n². */
     double variance(Exact sum, long n) {
         double nq = n * high;
         double nqError = Math.fma(n, high, -nq) + n * low;
         double ss = sum.high * sum.high;
         double ssError = Math.fma(sum.high, sum.high, -ss) + 2 * sum.high * sum.low;
-        return Math.max(0, ((nq - ss) + (nqError - ssError)) / ((double) n * n));
+        double difference = nq - ss;
+        double part = difference - nq;
+        double error = (nq - (difference - part)) - (ss + part) + (nqError - ssError);
+        return Math.max(0, divide(difference, error, (double) n * n));
+    }
+
+    private static double divide(double high, double low, double n) {
+        double quotient = high / n;
+        return quotient + (Math.fma(-quotient, n, high) + low) / n;
     }
 }

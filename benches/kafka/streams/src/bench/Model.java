@@ -17,7 +17,7 @@ import java.util.Set;
 final class Model {
     private final OrtSession session;
     private final FloatBuffer row = floats(10);
-    private final FloatBuffer score = floats(1);
+    private final FloatBuffer margin = floats(1);
     private final Map<String, OnnxTensor> inputs;
     private final Map<String, OnnxTensor> outputs;
 
@@ -28,7 +28,7 @@ final class Model {
         options.setInterOpNumThreads(1);
         session = environment.createSession(path, options);
         inputs = Map.of("row", OnnxTensor.createTensor(environment, row, new long[] {1, 10}));
-        outputs = Map.of("score", OnnxTensor.createTensor(environment, score, new long[] {1, 1}));
+        outputs = Map.of("margin", OnnxTensor.createTensor(environment, margin, new long[] {1, 1}));
     }
 
     float score(double[] features) {
@@ -37,7 +37,7 @@ final class Model {
         }
         try {
             session.run(inputs, Set.of(), outputs).close();
-            return score.get(0);
+            return (float) (1 / (1 + Math.exp(-margin.get(0))));
         } catch (OrtException error) {
             throw new IllegalStateException(error);
         }
