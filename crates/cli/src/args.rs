@@ -122,14 +122,31 @@ pub struct RunArgs {
     /// Forget earlier runs of this pipeline: read from the beginning and write the outputs anew
     #[arg(long)]
     pub fresh: bool,
-    /// Go on although a changed step lost its state and it can't be rebuilt from the input
-    #[arg(long)]
-    pub allow_state_loss: bool,
+    /// Where a step's state can't be rebuilt, go on with it empty
+    #[arg(long, value_name = "empty", conflicts_with = "rebuild_from")]
+    pub state: Option<StateChoice>,
+    /// Where a step's state can't be rebuilt, fold what the input still has
+    #[arg(long, value_name = "earliest")]
+    pub rebuild_from: Option<RebuildFrom>,
     /// Address of the HTTP API (loopback only), or `off`; overrides `http` of the file
     #[arg(long, value_name = "ADDR|off")]
     pub http: Option<String>,
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+/// What to do with state that can't be rebuilt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StateChoice {
+    /// Start it empty.
+    Empty,
+}
+
+/// Where to rebuild state from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RebuildFrom {
+    /// The oldest event that the input still has.
+    Earliest,
 }
 
 #[derive(Clone, Debug, Args)]

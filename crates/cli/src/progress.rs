@@ -111,7 +111,7 @@ struct Seen {
     phase: Phase,
     events: u64,
     dead_letters: u64,
-    /// Events a second.
+    /// Events processed or folded a second.
     rate: f64,
     lag: u64,
     fraction_ppm: Option<u64>,
@@ -122,7 +122,11 @@ impl Seen {
     fn text(&self) -> String {
         let mut text = match self.phase {
             Phase::Starting => return "starting".to_owned(),
-            Phase::Recovering { folded } => return format!("rebuilding state: {} events folded", thousands(folded)),
+            Phase::Recovering { folded, left } => {
+                let (folded, left) = (thousands(folded), thousands(left));
+                let rate = thousands(self.rate.round() as u64);
+                return format!("rebuilding state: {folded} events folded, {rate}/s, {left} left");
+            }
             Phase::Draining => "committing: ".to_owned(),
             Phase::Running => String::new(),
         };
@@ -158,7 +162,7 @@ impl Meter {
     fn look(&mut self, now: Instant, live: &Live) -> Seen {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let ppm = Some(get(&live.fraction_ppm)).filter(|&ppm| ppm != u64::MAX).map(|ppm| ppm.min(BAR_LEN));
-        let (rate, eta) = self.rates(now, get(&live.events), ppm);
+        let (rate, eta) = self.rates(now, get(&live.events) + get(&live.folded), ppm);
         Seen {
             phase: live.phase(),
             events: get(&live.events),
@@ -220,7 +224,7 @@ mod tests {
         seen.fraction_ppm = Some(431_000);
         seen.eta = Some(Duration::from_secs(3));
         assert_eq!(seen.text(), "43%  1,234 events  100/s  2 dead letters  ETA 3 s");
-        seen.phase = Phase::Recovering { folded: 5000 };
+        seen.phase = Phase::Recovering { folded: 5000, left: 2000 };
         assert_eq!(seen.text(), "rebuilding state: 5,000 events folded");
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use millstream_connectors::log::LogStore;
 use millstream_core::{Error, Result};
-use millstream_engine::{Live, Overrides, Phase, Plan, RunOptions, Summary};
+use millstream_engine::{Live, Overrides, Phase, Plan, RunOptions, Summary, WayOut};
 
-use crate::args::{LogFormat, RunArgs};
+use crate::args::{LogFormat, RebuildFrom, RunArgs, StateChoice};
 use crate::background::Background;
 use crate::failure::{Failure, Outcome, exit_for};
 use crate::http::discovery::Announcement;
@@ -83,7 +83,12 @@ fn run_plan(args: &RunArgs, plan: &Arc<Plan>, address: Option<SocketAddr>, live:
         let bar = logging::wants_bar(&args.log, to_stdout);
         Some(Progress::start(plan.name(), plan.bounded(), bar, live.clone()).map_err(thread)?)
     };
-    let options = RunOptions { fresh: args.fresh, allow_state_loss: args.allow_state_loss };
+    let way_out = match (args.state, args.rebuild_from) {
+        (Some(StateChoice::Empty), _) => Some(WayOut::Empty),
+        (None, Some(RebuildFrom::Earliest)) => Some(WayOut::Earliest),
+        (None, None) => None,
+    };
+    let options = RunOptions { fresh: args.fresh, way_out };
     let result = millstream_engine::run(plan, &options, live);
     drop(progress);
     // Taken back before the port closes, so that nobody is sent to a closed one.

@@ -15,6 +15,7 @@ pub mod codes;
 pub mod commit;
 pub mod dead_letter;
 pub mod delivery;
+pub mod entries;
 pub mod error;
 pub mod journal;
 pub mod model;

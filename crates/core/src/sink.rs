@@ -81,8 +81,14 @@ pub trait Sink: Send {
     /// The epoch is committed all the same; the next `recover` finishes the publication.
     fn publish(&mut self, lost: &[TaskId]) -> Result<()>;
 
-    /// The task goes to another owner: lets go of its part of the output. What is staged is thrown away.
-    fn release(&mut self, _task: TaskId) {}
+    /// The task goes to another owner: finishes its part of the output as far as it is committed, and lets go of it.
+    /// What is staged and not committed is thrown away.
+    ///
+    /// # Errors
+    /// What was committed stays committed.
+    fn release(&mut self, _task: TaskId) -> Result<()> {
+        Ok(())
+    }
 
     /// Called once when the run ends well, after the last publish: finish part files and the like.
     ///

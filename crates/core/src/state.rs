@@ -43,6 +43,29 @@ impl StateWriter {
         self.bytes(value.as_bytes());
     }
 
+    /// Appends bytes as they are.
+    pub fn raw(&mut self, value: &[u8]) {
+        self.bytes.extend_from_slice(value);
+    }
+
+    /// Appends words as they are.
+    pub fn words(&mut self, values: &[u64]) {
+        let start = self.bytes.len();
+        self.bytes.resize(start + values.len() * 8, 0);
+        for (place, value) in self.bytes[start..].chunks_exact_mut(8).zip(values) {
+            place.copy_from_slice(&value.to_le_bytes());
+        }
+    }
+
+    /// Appends what `write` appends, with its length, as [`StateWriter::bytes`] would.
+    pub fn nested(&mut self, write: impl FnOnce(&mut Self)) {
+        let start = self.bytes.len();
+        self.u64(0);
+        write(self);
+        let length = (self.bytes.len() - start - 8) as u64;
+        self.bytes[start..start + 8].copy_from_slice(&length.to_le_bytes());
+    }
+
     /// Appends an optional byte string.
     pub fn opt_bytes(&mut self, value: Option<&[u8]>) {
         self.bool(value.is_some());
@@ -117,6 +140,20 @@ impl<'a> StateReader<'a> {
         Ok(head)
     }
 
+    /// Reads as many bytes, written as they are.
+    pub fn raw(&mut self, length: usize) -> Result<&'a [u8]> {
+        let (head, rest) = self.rest.split_at_checked(length).ok_or_else(short)?;
+        self.rest = rest;
+        Ok(head)
+    }
+
+    /// Reads as many words, written as they are.
+    pub fn words(&mut self, count: usize) -> Result<impl Iterator<Item = u64> + use<'a>> {
+        let bytes = self.raw(count.checked_mul(8).ok_or_else(short)?)?;
+        let (words, _) = bytes.as_chunks::<8>();
+        Ok(words.iter().map(|word| u64::from_le_bytes(*word)))
+    }
+
     /// Reads a string.
     pub fn str(&mut self) -> Result<&'a str> {
         std::str::from_utf8(self.bytes()?)
@@ -126,6 +163,14 @@ impl<'a> StateReader<'a> {
     /// Reads an optional byte string.
     pub fn opt_bytes(&mut self) -> Result<Option<&'a [u8]>> {
         if self.bool()? { self.bytes().map(Some) } else { Ok(None) }
+    }
+
+    /// Reads a flag, and all that is left if it is set.
+    pub fn opt_rest(&mut self) -> Result<Option<&'a [u8]>> {
+        let some = self.bool()?;
+        let rest = some.then_some(self.rest);
+        self.rest = &[];
+        Ok(rest)
     }
 
     /// Whether everything was read.

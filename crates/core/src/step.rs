@@ -68,7 +68,13 @@ pub trait Step: Send {
     /// Writes the state. Stateless steps write nothing.
     fn snapshot(&self, _out: &mut StateWriter) {}
 
+    /// Whether state and changes are written as [entries](crate::entries), so that they can be merged without the step.
+    fn writes_entries(&self) -> bool {
+        false
+    }
+
     /// From now on, changes are counted anew: the state as it stands is part of a snapshot.
+    /// Restoring state and applying changes count anew too.
     fn mark_saved(&mut self) {}
 
     /// Writes what changed since changes were last counted anew, and counts anew. What [`Step::apply_changes`] makes

@@ -46,7 +46,7 @@ impl fmt::Display for StateReport {
                 StateChange::Keep => "keeps its state",
                 StateChange::Rebuild => "is new or changed: its state is rebuilt from the start of the input",
                 StateChange::Lose => {
-                    "is new or changed, and the input can't be read again: it would start empty (needs --allow-state-loss)"
+                    "is new or changed, and the input can't be read again: it would start empty (needs `--state empty`)"
                 }
                 StateChange::Drop => "is gone: its state is dropped",
             };

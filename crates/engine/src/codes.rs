@@ -30,6 +30,8 @@ pub const SNAPSHOT_READ: Code = Code::new("MS0652", "a snapshot can't be read");
 pub const PARTITIONS_CHANGED: Code = Code::new("MS0653", "the input's partition count changed");
 /// A model or table that served earlier is gone.
 pub const ARTIFACT_MISSING: Code = Code::new("MS0654", "an earlier model or table is gone");
+/// A `state:` location that makes no sense or can't be reached.
+pub const STATE_LOCATION: Code = Code::new("MS0655", "the state location can't be used");
 
 /// Every code of this crate.
 pub const ALL: &[Code] = &[
@@ -47,4 +49,5 @@ pub const ALL: &[Code] = &[
     SNAPSHOT_READ,
     PARTITIONS_CHANGED,
     ARTIFACT_MISSING,
+    STATE_LOCATION,
 ];

@@ -1,44 +1,28 @@
-//! The committer: one thread that makes epochs durable, in the order the workers hand them over.
+//! A committer: makes epochs durable, in the order the workers hand them over.
 //!
-//! It owns the sinks and the commit records. For each round it stages the outputs of the epochs that wait (at
-//! most one a task), commits positions, journal, receipts and log records in one atomic write, publishes, and
-//! only then lets a snapshot of such a position be written. It ends when the workers have hung up, or at the
-//! first error; then the workers find their channel closed and stop too.
+//! It owns sinks, commit records and the store's writer. For each round it stages the outputs of the epochs that wait
+//! (at most one a task), commits positions, journal, receipts and records in one atomic write, publishes, and only then
+//! lets a snapshot of such a position be written. With the embedded log there is one for all workers; with Kafka each
+//! worker has its own. It runs on a thread of its own and ends when its workers have hung up, or at the first error;
+//! then the workers find their channel closed and stop too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use millstream_core::{Chunk, CommitRecord, JournalEntry, Position, Result, Sink, Store, TaskId};
+use millstream_core::{
+    Chunk, CommitRecord, Error, JournalEntry, Lease, Outcome, Result, Sink, Store, TaskId, Txn,
+};
 
+use crate::clock::Clock;
 use crate::live::{Live, Stages};
+use crate::messages::{Epoch, Notice, Order};
 use crate::snapshot::{Header, Snapshot};
 
-/// Epochs that may wait between workers and committer. Two: one being committed, one being handed over.
-pub(crate) const EPOCHS_WAITING_MAX: usize = 2;
 /// Epochs of different tasks that may share one atomic write.
-const EPOCHS_PER_COMMIT_MAX: usize = 16;
-
-/// What one task commits at once.
-pub(crate) struct Epoch {
-    pub(crate) task: TaskId,
-    /// Where the task first began.
-    pub(crate) start: Position,
-    /// The next record to read.
-    pub(crate) position: Position,
-    pub(crate) journal: Vec<JournalEntry>,
-    /// One chunk an output, dead letters last; empty ones are passed over.
-    pub(crate) chunks: Vec<Chunk>,
-    pub(crate) events: u64,
-    /// When the first event of the epoch was read.
-    pub(crate) opened: Instant,
-    /// The state at `position`, if a snapshot is due.
-    pub(crate) state: Option<Vec<u8>>,
-    /// The snapshot must not be skipped: the task ends here.
-    pub(crate) last: bool,
-}
+const EPOCHS_PER_COMMIT_MAX: usize = 256;
 
 /// An output as the committer knows it.
 pub(crate) struct NamedSink {
@@ -46,48 +30,195 @@ pub(crate) struct NamedSink {
     pub(crate) sink: Box<dyn Sink>,
 }
 
-pub(crate) struct Committer {
+/// A task that one of the workers owns.
+struct Adopted {
+    lease: Lease,
+    record: CommitRecord,
+}
+
+/// Commits for one or more workers.
+pub struct Committer {
     pub(crate) pipeline: String,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) sinks: Vec<NamedSink>,
-    pub(crate) records: BTreeMap<TaskId, CommitRecord>,
     /// The fingerprints that go into snapshot headers.
     pub(crate) steps: BTreeMap<String, String>,
     pub(crate) sync: bool,
     pub(crate) live: Arc<Live>,
-    pub(crate) started: Instant,
-    /// When the first row was visible, counted from `started`.
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) orders: Receiver<(usize, Order)>,
+    /// By number of the worker.
+    pub(crate) notices: Vec<SyncSender<Notice>>,
+    pub(crate) snapshots: SyncSender<Snapshot>,
+    adopted: BTreeMap<TaskId, Adopted>,
+    /// Orders that came too early for the round.
+    held: VecDeque<(usize, Order)>,
+    /// When the first row was visible, by the clock.
     pub(crate) first_output: Option<Duration>,
     pub(crate) stages: Stages,
 }
 
+/// What a committer is made of.
+pub(crate) struct CommitterParts {
+    pub(crate) pipeline: String,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) sinks: Vec<NamedSink>,
+    pub(crate) steps: BTreeMap<String, String>,
+    pub(crate) sync: bool,
+    pub(crate) live: Arc<Live>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) orders: Receiver<(usize, Order)>,
+    pub(crate) notices: Vec<SyncSender<Notice>>,
+    pub(crate) snapshots: SyncSender<Snapshot>,
+}
+
 impl Committer {
-    /// Commits until the workers hang up, then finishes the sinks.
-    pub(crate) fn run(&mut self, epochs: &Receiver<Epoch>, snapshots: &SyncSender<Snapshot>) -> Result<()> {
-        let mut held = None;
-        while let Some(round) = next_round(epochs, &mut held) {
-            self.commit(round, snapshots)?;
+    pub(crate) fn new(parts: CommitterParts) -> Self {
+        let CommitterParts { pipeline, store, sinks, steps, sync, live, clock, orders, notices, snapshots } = parts;
+        Self {
+            pipeline,
+            store,
+            sinks,
+            steps,
+            sync,
+            live,
+            clock,
+            orders,
+            notices,
+            snapshots,
+            adopted: BTreeMap::new(),
+            held: VecDeque::new(),
+            first_output: None,
+            stages: Stages::default(),
         }
+    }
+
+    /// Commits until the workers hang up, then finishes the sinks.
+    pub(crate) fn run(&mut self) -> Result<()> {
+        while let Some(order) = self.held.pop_front().or_else(|| self.orders.recv().ok()) {
+            self.take(order)?;
+        }
+        self.finish()
+    }
+
+    /// Handles what waits, without waiting for more; whether there was anything.
+    ///
+    /// # Errors
+    /// What ends the run.
+    pub fn step(&mut self) -> Result<bool> {
+        let Some(order) = self.held.pop_front().or_else(|| self.orders.try_recv().ok()) else { return Ok(false) };
+        self.take(order)?;
+        Ok(true)
+    }
+
+    /// Closes the outputs. The workers have hung up.
+    ///
+    /// # Errors
+    /// What was committed stays committed.
+    pub fn finish(&mut self) -> Result<()> {
+        self.sinks.iter_mut().try_for_each(|named| named.sink.finish())
+    }
+
+    fn take(&mut self, (worker, order): (usize, Order)) -> Result<()> {
+        match order {
+            Order::Adopt { task, lease, record } => self.adopt(task, lease, record),
+            Order::Release { task, lease } => {
+                self.release(task, lease)?;
+                self.tell(worker, Notice::Released { task, lease });
+                Ok(())
+            }
+            Order::Commit(epoch) => {
+                let round = self.round(worker, epoch);
+                self.commit(round)
+            }
+        }
+    }
+
+    fn tell(&self, worker: usize, notice: Notice) {
+        if let Some(notices) = self.notices.get(worker) {
+            // A worker that is gone needs no notice.
+            drop(notices.send(notice));
+        }
+    }
+
+    fn adopt(&mut self, task: TaskId, lease: Lease, record: CommitRecord) -> Result<()> {
         for named in &mut self.sinks {
-            named.sink.finish()?;
+            if self.adopted.contains_key(&task) {
+                named.sink.release(task)?;
+            }
+            named.sink.recover(task, record.receipts.get(&named.name))?;
+        }
+        self.adopted.insert(task, Adopted { lease, record });
+        Ok(())
+    }
+
+    fn release(&mut self, task: TaskId, lease: Lease) -> Result<()> {
+        if self.adopted.get(&task).is_none_or(|adopted| adopted.lease != lease) {
+            return Ok(());
+        }
+        self.adopted.remove(&task);
+        self.sinks.iter_mut().try_for_each(|named| named.sink.release(task))
+    }
+
+    /// The epochs that go into one atomic write: in order, at most one a task, since a sink's receipt tells of its
+    /// newest chunk only. What can't join is held for later.
+    fn round(&mut self, worker: usize, first: Epoch) -> Vec<(usize, Epoch)> {
+        let mut round = vec![(worker, first)];
+        while round.len() < EPOCHS_PER_COMMIT_MAX {
+            match self.held.pop_front().or_else(|| self.orders.try_recv().ok()) {
+                Some((worker, Order::Commit(next))) if round.iter().all(|(_, e)| e.task != next.task) => {
+                    round.push((worker, next));
+                }
+                Some(other) => {
+                    self.held.push_front(other);
+                    break;
+                }
+                None => break,
+            }
+        }
+        round
+    }
+
+    fn commit(&mut self, mut round: Vec<(usize, Epoch)>) -> Result<()> {
+        let began = self.clock.now();
+        // What was computed under a lease that ended is computed anew by whoever owns the task now.
+        let adopted = &self.adopted;
+        let done: Vec<_> = round.iter().map(|(worker, e)| (*worker, e.task, e.lease)).collect();
+        round.retain(|(_, e)| adopted.get(&e.task).is_some_and(|a| a.lease == e.lease));
+        if !round.is_empty() {
+            let mut rows = vec![0; self.sinks.len()];
+            let store = self.store.clone();
+            let mut txn = store.begin();
+            let records = self.stage(&mut round, txn.as_mut(), &mut rows)?;
+            match txn.commit(self.sync)? {
+                Outcome::Committed { lost } => self.committed(round, records, &rows, &lost, began)?,
+                Outcome::Void(error) => return self.void(&error),
+            }
+        }
+        for (worker, task, lease) in done {
+            self.tell(worker, Notice::Done { task, lease });
         }
         Ok(())
     }
 
-    fn commit(&mut self, mut round: Vec<Epoch>, snapshots: &SyncSender<Snapshot>) -> Result<()> {
-        let began = Instant::now();
-        let mut rows = vec![0; self.sinks.len()];
-        let mut txn = self.store.begin();
+    fn stage(
+        &mut self,
+        round: &mut [(usize, Epoch)],
+        txn: &mut dyn Txn,
+        rows: &mut [u64],
+    ) -> Result<Vec<CommitRecord>> {
         let mut records = Vec::with_capacity(round.len());
-        for epoch in &mut round {
-            let mut record = self.records.get(&epoch.task).cloned().unwrap_or_default();
+        for (_, epoch) in round {
+            let mut record = self.adopted.get(&epoch.task).map(|a| a.record.clone()).unwrap_or_default();
             record.epoch += 1;
             record.start = epoch.start.clone();
             record.position = epoch.position.clone();
-            for (i, chunk) in std::mem::take(&mut epoch.chunks).into_iter().enumerate().filter(|(_, c)| c.rows > 0) {
+            txn.task(epoch.task, epoch.lease);
+            let chunks: Vec<Chunk> = std::mem::take(&mut epoch.chunks);
+            for (i, chunk) in chunks.into_iter().enumerate().filter(|(_, c)| c.rows > 0) {
                 let named = &mut self.sinks[i];
                 rows[i] += chunk.rows;
-                let receipt = named.sink.stage(epoch.task, chunk, txn.as_mut())?;
+                let receipt = named.sink.stage(epoch.task, chunk, txn)?;
                 record.receipts.insert(named.name.clone(), receipt);
             }
             for entry in &epoch.journal {
@@ -100,68 +231,76 @@ impl Committer {
             txn.put_commit(&self.pipeline, epoch.task, &record)?;
             records.push(record);
         }
-        txn.commit(self.sync)?;
+        Ok(records)
+    }
+
+    fn committed(
+        &mut self,
+        round: Vec<(usize, Epoch)>,
+        records: Vec<CommitRecord>,
+        rows: &[u64],
+        lost: &[TaskId],
+        began: Duration,
+    ) -> Result<()> {
         for (i, named) in self.sinks.iter_mut().enumerate() {
             if rows[i] > 0 {
-                named.sink.publish()?;
+                named.sink.publish(lost)?;
                 self.live.outputs[i].1.fetch_add(rows[i], Ordering::Relaxed);
-                self.first_output.get_or_insert_with(|| self.started.elapsed());
+                self.first_output.get_or_insert_with(|| self.clock.now());
             }
         }
-        self.live.epochs.fetch_add(round.len() as u64, Ordering::Relaxed);
+        self.live.epochs.fetch_add((round.len() - lost.len().min(round.len())) as u64, Ordering::Relaxed);
         self.measure(&round, began);
-        for (epoch, record) in round.into_iter().zip(records) {
-            self.snapshot(epoch, &record, snapshots);
+        for ((_, epoch), record) in round.into_iter().zip(records) {
+            if !lost.contains(&epoch.task) {
+                self.snapshot(epoch, record);
+            }
         }
         Ok(())
     }
 
     /// Hands on a snapshot of a position that is committed now.
-    fn snapshot(&mut self, epoch: Epoch, record: &CommitRecord, snapshots: &SyncSender<Snapshot>) {
-        self.records.insert(epoch.task, record.clone());
-        let Some(state) = epoch.state else { return };
-        let header = Header {
-            pipeline: self.pipeline.clone(),
-            task: epoch.task,
-            epoch: record.epoch,
-            position: record.position.clone(),
-            journal_len: record.journal_len,
-            steps: self.steps.clone(),
-            artifacts: record.artifacts.clone(),
-        };
-        let snapshot = Snapshot { header, state };
-        // A writer that is still busy skips one: a snapshot is only a cache.
-        if epoch.last {
-            drop(snapshots.send(snapshot));
-        } else {
-            drop(snapshots.try_send(snapshot));
-        }
-    }
-
-    fn measure(&mut self, round: &[Epoch], began: Instant) {
-        let commit = self.stages.stage("commit");
-        let total = self.stages.stage("total");
-        for epoch in round.iter().filter(|e| e.events > 0) {
-            self.stages.record(commit, began.elapsed(), epoch.events);
-            self.stages.record(total, epoch.opened.elapsed(), epoch.events);
-        }
-    }
-}
-
-/// The epochs that go into one atomic write: in order, at most one a task, since a sink's receipt tells of its
-/// newest chunk only. The epoch that came too early for this round is held for the next. `None`: the workers
-/// have hung up.
-fn next_round(epochs: &Receiver<Epoch>, held: &mut Option<Epoch>) -> Option<Vec<Epoch>> {
-    let mut round = vec![held.take().or_else(|| epochs.recv().ok())?];
-    while round.len() < EPOCHS_PER_COMMIT_MAX {
-        match epochs.try_recv() {
-            Ok(next) if round.iter().any(|e| e.task == next.task) => {
-                *held = Some(next);
-                break;
+    fn snapshot(&mut self, epoch: Epoch, record: CommitRecord) {
+        if let Some(state) = epoch.state {
+            let header = Header {
+                pipeline: self.pipeline.clone(),
+                task: epoch.task,
+                epoch: record.epoch,
+                position: record.position.clone(),
+                journal_len: record.journal_len,
+                steps: self.steps.clone(),
+                artifacts: record.artifacts.clone(),
+            };
+            let snapshot = Snapshot { header, state };
+            // A writer that is still busy skips one: a snapshot is only a cache.
+            if epoch.last {
+                drop(self.snapshots.send(snapshot));
+            } else {
+                drop(self.snapshots.try_send(snapshot));
             }
-            Ok(next) => round.push(next),
-            Err(_) => break,
+        }
+        if let Some(adopted) = self.adopted.get_mut(&epoch.task) {
+            adopted.record = record;
         }
     }
-    Some(round)
+
+    /// Nothing that was computed so far may be committed any more: lets go of everything, and tells the workers.
+    fn void(&mut self, error: &Error) -> Result<()> {
+        for task in std::mem::take(&mut self.adopted).into_keys() {
+            self.sinks.iter_mut().try_for_each(|named| named.sink.release(task))?;
+        }
+        for worker in 0..self.notices.len() {
+            self.tell(worker, Notice::Void(error.to_string()));
+        }
+        Ok(())
+    }
+
+    fn measure(&mut self, round: &[(usize, Epoch)], began: Duration) {
+        let (commit, total) = (self.stages.stage("commit"), self.stages.stage("total"));
+        let now = self.clock.now();
+        for (_, epoch) in round.iter().filter(|(_, e)| e.events > 0) {
+            self.stages.record(commit, now.saturating_sub(began), epoch.events);
+            self.stages.record(total, now.saturating_sub(epoch.opened), epoch.events);
+        }
+    }
 }

@@ -6,23 +6,28 @@
 
 pub mod artifacts;
 pub mod changes;
+pub mod clock;
 pub mod codes;
 mod committer;
 pub mod explain;
 pub mod live;
 mod load;
+mod messages;
+mod owned;
 mod plan;
 mod predict;
 mod recovery;
 mod route;
 mod run;
 mod snapshot;
+mod starter;
 pub mod task;
 mod worker;
 
 pub use changes::{StateChange, StateReport};
-pub use live::{Live, Phase, StageLatency, Summary};
+pub use live::{Live, Phase, StageLatency, Summary, TaskStatus};
 pub use load::{LoadOptions, Loaded, Overrides, load};
 pub use millstream_features::panic_is_caught;
 pub use plan::Plan;
+pub use recovery::WayOut;
 pub use run::{RunOptions, run};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::{SchemaRef, TimeUnit};
+use millstream_connectors::backend::Choice;
 use millstream_connectors::codec::OutputFormat;
 use millstream_connectors::{EncodeContext, Env, SinkSpec, SourceSpec};
 use millstream_core::{Delivery, Model, Result, RowSchema};
@@ -36,7 +37,7 @@ pub(crate) struct Settings {
 /// The source, planned.
 pub(crate) struct PlannedSource {
     pub(crate) name: String,
-    pub(crate) spec: Box<dyn SourceSpec>,
+    pub(crate) spec: Arc<dyn SourceSpec>,
     pub(crate) schema: RowSchema,
     pub(crate) columns: SchemaRef,
     /// The event-time column and its unit.
@@ -114,6 +115,8 @@ pub struct Plan {
     pub(crate) name: String,
     pub(crate) env: Arc<Env>,
     pub(crate) settings: Settings,
+    /// What epochs are committed to.
+    pub(crate) backend: Choice,
     pub(crate) source: PlannedSource,
     pub(crate) tables: Tables,
     /// Where each table comes from.

@@ -22,6 +22,7 @@ use crate::artifacts::Serving;
 use crate::codes::{EVENT_TIME, NO_DEAD_LETTERS};
 use crate::plan::{Plan, PlannedOutput, StepKind};
 use crate::route;
+use crate::snapshot::{Base, Loaded, merge};
 
 /// Told after each stage; measures, and decides nothing.
 pub trait Probe {
@@ -86,6 +87,8 @@ pub struct Task {
     steps: Vec<RunningStep>,
     encoders: Vec<Box<dyn Encoder>>,
     feeds_state: Vec<bool>,
+    /// The snapshot that the state was restored from, if all that changed since is counted.
+    base: Option<Base>,
 }
 
 /// A refusal with its place in the canonical order: trigger first, then stage.
@@ -116,7 +119,7 @@ impl Task {
         let encoders = plan.all_outputs().map(encoder).collect::<Result<_>>()?;
         let watermark = Watermark::new(plan.source.lateness_ns);
         let feeds_state = plan.feeds_state();
-        Ok(Self { plan, id, decoder, decoded: Decoded::default(), watermark, steps, encoders, feeds_state })
+        Ok(Self { plan, id, decoder, decoded: Decoded::default(), watermark, steps, encoders, feeds_state, base: None })
     }
 
     /// Which task.
@@ -292,14 +295,34 @@ impl Task {
     /// Writes the state of the watermark and of every stateful step, by name.
     pub fn snapshot(&self) -> Vec<u8> {
         let mut out = StateWriter::new();
-        self.watermark.snapshot(&mut out);
+        out.nested(|out| self.watermark.snapshot(out));
         let stateful: Vec<_> = self.stateful().collect();
         out.u64(stateful.len() as u64);
         for (name, running) in stateful {
-            let mut state = StateWriter::new();
-            running.step.snapshot(&mut state);
             out.str(name);
-            out.bytes(state.as_slice());
+            out.bool(running.step.writes_entries());
+            out.nested(|out| running.step.snapshot(out));
+        }
+        out.into_bytes()
+    }
+
+    /// From now on, changes are counted anew: the state as it stands is part of a snapshot.
+    pub fn mark_saved(&mut self) {
+        for running in &mut self.steps {
+            running.step.mark_saved();
+        }
+    }
+
+    /// Writes what changed since changes were last counted anew, in the form of [`Task::snapshot`], and counts anew.
+    pub fn take_changes(&mut self) -> Vec<u8> {
+        let mut out = StateWriter::new();
+        out.nested(|out| self.watermark.snapshot(out));
+        out.u64(self.stateful().count() as u64);
+        let named = self.plan.steps.iter().zip(&mut self.steps);
+        for (planned, running) in named.filter(|(planned, _)| planned.state_fingerprint().is_some()) {
+            out.str(&planned.name);
+            out.bool(running.step.writes_entries());
+            out.nested(|out| running.step.take_changes(out));
         }
         out.into_bytes()
     }
@@ -314,17 +337,49 @@ impl Task {
     /// # Errors
     /// The bytes are damaged.
     pub fn restore(&mut self, state: &[u8], skip: &[String]) -> Result<()> {
+        self.read(state, skip, |step, state| step.restore(state))
+    }
+
+    /// Applies what [`Task::take_changes`] wrote to the state it was taken on.
+    ///
+    /// # Errors
+    /// The bytes are damaged.
+    pub fn apply_changes(&mut self, changes: &[u8], skip: &[String]) -> Result<()> {
+        self.read(changes, skip, |step, state| step.apply_changes(state))
+    }
+
+    /// Takes over the state of a snapshot; the task's next cut is what changes from here on.
+    ///
+    /// # Errors
+    /// The bytes are damaged.
+    pub(crate) fn resume(&mut self, snapshot: &Loaded, skip: &[String]) -> Result<()> {
+        for (i, cut) in snapshot.cuts.iter().enumerate() {
+            if i == 0 { self.restore(cut, skip)? } else { self.apply_changes(cut, skip)? }
+        }
+        self.base = Some(snapshot.base());
+        Ok(())
+    }
+
+    /// The snapshot that the changes to the state are counted from, once.
+    pub(crate) fn take_base(&mut self) -> Option<Base> {
+        self.base.take()
+    }
+
+    fn read(
+        &mut self,
+        state: &[u8],
+        skip: &[String],
+        apply: impl Fn(&mut dyn Step, &mut StateReader<'_>) -> Result<()>,
+    ) -> Result<()> {
         let mut state = StateReader::new(state);
-        self.watermark.restore(&mut state)?;
-        for _ in 0..state.u64()? {
-            let name = state.str()?;
-            let bytes = state.bytes()?;
-            if skip.iter().any(|s| s == name) {
+        self.watermark.restore(&mut StateReader::new(state.bytes()?))?;
+        for step in merge::read_steps(&mut state)? {
+            if skip.iter().any(|s| s == step.name) {
                 continue;
             }
-            let known = self.plan.steps.iter().position(|p| p.name == name && p.state_fingerprint().is_some());
+            let known = self.plan.steps.iter().position(|p| p.name == step.name && p.state_fingerprint().is_some());
             if let Some(running) = known.and_then(|i| self.steps.get_mut(i)) {
-                running.step.restore(&mut StateReader::new(bytes))?;
+                apply(running.step.as_mut(), &mut StateReader::new(step.state))?;
             }
         }
         Ok(())

@@ -1,248 +1,334 @@
-//! A worker: one thread that owns some tasks outright - their sources, state and open epochs.
+//! A worker: one thread that owns some tasks outright - their sources, state and open epochs - and a membership in
+//! whatever shares the input's partitions out.
 //!
-//! It takes what has arrived, up to a bound, and never waits to fill a batch (`linger` is 0 unless set). An
-//! epoch closes when the input is drained, after `epoch_max`, or when its outputs reach a bound. The thread
-//! ends when every input has ended, when it is asked to stop (after committing what it read), or at an error.
+//! It takes what has arrived, up to a bound, and never waits to fill a batch (`linger` is 0 unless set). An epoch closes
+//! when the input is drained and no commit is on its way, after `epoch_max`, or when its outputs reach a bound. Tasks
+//! that are assigned are brought to their committed position by a starter, on another thread, while the others go on;
+//! tasks that are taken away finish their epoch first. The thread ends when every input has ended, when it is asked to
+//! stop (after committing what it read), or at an error.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::SyncSender;
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError};
+use std::time::Duration;
 
-use millstream_core::journal::AdvanceCause;
-use millstream_core::{Error, JournalEntry, PollLimit, Polled, Position, RawBatch, Result, Source};
+use millstream_core::{Change, Error, Lease, Member, Result, TaskId};
 
 use crate::codes::THREAD_FAILED;
-use crate::committer::Epoch;
-use crate::live::{Live, Stages};
-use crate::plan::Plan;
-use crate::task::{EpochBuffer, Mode, Probe, Task};
+use crate::messages::{Cancel, Epoch, Notice, Order, StartOrder, Started};
+use crate::owned::{OwnedTask, Surroundings, Turn};
 
-/// Bytes one poll may bring before it stops.
-pub(crate) const POLL_BYTES_MAX: usize = 4 << 20;
-/// Output bytes an epoch may hold before it closes early.
-const EPOCH_BYTES_MAX: usize = 16 << 20;
 /// The longest nap of a worker with nothing to do: bounds the latency that a lone event sees.
 const NAP_MAX: Duration = Duration::from_millis(1);
 
-/// A task with what surrounds it.
-pub(crate) struct OwnedTask {
-    pub(crate) task: Task,
-    pub(crate) source: Box<dyn Source>,
-    pub(crate) start: Position,
-    /// Entries that the next epoch commits.
-    pub(crate) journal: Vec<JournalEntry>,
-    buffer: EpochBuffer,
-    opened: Option<Instant>,
-    last_event: Instant,
-    last_snapshot: Instant,
-    /// State changed since the last snapshot.
-    dirty: bool,
-    ended: bool,
-    lag: u64,
+/// What is known of a task of this worker.
+enum Slot {
+    /// A starter brings it to its committed position.
+    Starting { lease: Lease, cancel: Cancel },
+    /// It processes events.
+    Running(Box<OwnedTask>),
+    /// Its last epoch is with the committer.
+    Releasing { lease: Lease },
 }
 
-impl OwnedTask {
-    pub(crate) fn new(task: Task, source: Box<dyn Source>, start: Position, journal: Vec<JournalEntry>) -> Self {
-        let now = Instant::now();
-        Self {
-            task,
-            source,
-            start,
-            journal,
-            buffer: EpochBuffer::default(),
-            opened: None,
-            last_event: now,
-            last_snapshot: now,
-            dirty: false,
-            ended: false,
-            lag: 0,
-        }
-    }
+/// What a step of a worker came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Something was done.
+    Worked,
+    /// There was nothing to do.
+    Idle,
+    /// The worker has ended, everything committed.
+    Done,
 }
 
-pub(crate) struct Worker {
-    pub(crate) plan: Arc<Plan>,
-    pub(crate) live: Arc<Live>,
-    pub(crate) epochs: SyncSender<Epoch>,
-    pub(crate) tasks: Vec<OwnedTask>,
-    /// Whether any step holds state: else snapshots are pointless.
-    pub(crate) stateful: bool,
+/// One worker.
+pub struct Worker {
+    number: usize,
+    around: Surroundings,
+    member: Box<dyn Member>,
+    starts: SyncSender<StartOrder>,
+    started: Receiver<Started>,
+    orders: SyncSender<(usize, Order)>,
+    notices: Receiver<Notice>,
+    slots: BTreeMap<TaskId, Slot>,
+    /// Orders that the committer has no room for yet. While there are any, no source is polled.
+    outbox: VecDeque<Order>,
+    /// Tasks that must be given back once all of them are released.
+    handing_over: BTreeSet<TaskId>,
+    assigned_once: bool,
+    leaving: bool,
+}
+
+/// What a worker is made of.
+pub(crate) struct WorkerParts {
+    pub(crate) number: usize,
+    pub(crate) around: Surroundings,
+    pub(crate) member: Box<dyn Member>,
+    pub(crate) starts: SyncSender<StartOrder>,
+    pub(crate) started: Receiver<Started>,
+    pub(crate) orders: SyncSender<(usize, Order)>,
+    pub(crate) notices: Receiver<Notice>,
 }
 
 impl Worker {
+    pub(crate) fn new(parts: WorkerParts) -> Self {
+        let WorkerParts { number, around, member, starts, started, orders, notices } = parts;
+        Self {
+            number,
+            around,
+            member,
+            starts,
+            started,
+            orders,
+            notices,
+            slots: BTreeMap::new(),
+            outbox: VecDeque::new(),
+            handing_over: BTreeSet::new(),
+            assigned_once: false,
+            leaving: false,
+        }
+    }
+
     /// Runs until the inputs end or the run is asked to stop.
-    pub(crate) fn run(mut self) -> Result<()> {
-        let mut clock = StageClock::new(&self.plan);
-        let mut tasks = std::mem::take(&mut self.tasks);
-        let outputs = self.plan.all_outputs().count();
-        for owned in &mut tasks {
-            owned.buffer = EpochBuffer::new(outputs);
-        }
+    pub(crate) fn run(&mut self) -> Result<()> {
         let mut nap = Duration::ZERO;
-        while !tasks.iter().all(|t| t.ended) {
-            let stopping = self.live.stopping();
-            let mut worked = false;
-            for owned in tasks.iter_mut().filter(|t| !t.ended) {
-                worked |=
-                    if stopping { self.close(owned, true).map(|()| true)? } else { self.turn(owned, &mut clock)? };
-            }
-            if worked {
-                nap = Duration::ZERO;
-            } else {
-                nap = (nap * 2).clamp(Duration::from_micros(50), NAP_MAX);
-                std::thread::sleep(nap);
+        loop {
+            match self.step()? {
+                Step::Done => break,
+                Step::Worked => nap = Duration::ZERO,
+                Step::Idle => {
+                    nap = (nap * 2).clamp(Duration::from_micros(50), NAP_MAX);
+                    std::thread::sleep(nap);
+                }
             }
         }
-        self.live.merge_stages(&clock.stages);
+        self.around.live.merge_stages(&self.around.stages.stages);
         Ok(())
     }
 
-    /// One poll of one task; whether it brought anything.
-    fn turn(&self, owned: &mut OwnedTask, clock: &mut StageClock) -> Result<bool> {
-        let settings = &self.plan.settings;
-        let limit = PollLimit { records: settings.batch_rows_max, bytes: POLL_BYTES_MAX };
-        let mut raw = RawBatch::new(owned.task.id());
-        let polled = owned.source.poll(limit, &mut raw)?;
-        if polled == Polled::Records {
-            let now = Instant::now();
-            self.fill(owned, &mut raw, now)?;
-            owned.opened.get_or_insert(now);
-            owned.last_event = now;
-            owned.dirty = true;
-            let (events, predictions) = (owned.buffer.events, owned.buffer.predictions);
-            clock.start(raw.len());
-            owned.task.feed(Arc::new(raw), Mode::Emit(&mut owned.buffer), clock)?;
-            self.live.events.fetch_add(owned.buffer.events - events, Ordering::Relaxed);
-            self.live.predictions.fetch_add(owned.buffer.predictions - predictions, Ordering::Relaxed);
-            self.show_progress(owned);
-            let due = owned.opened.is_some_and(|o| o.elapsed() >= settings.epoch_max);
-            if due || owned.buffer.bytes() >= EPOCH_BYTES_MAX {
-                self.close(owned, false)?;
-            }
-            return Ok(true);
+    /// Does what can be done now, without waiting.
+    ///
+    /// # Errors
+    /// What ends the run.
+    pub fn step(&mut self) -> Result<Step> {
+        let mut worked = self.hear()?;
+        while let Some(change) = self.member.poll()? {
+            self.change(change)?;
+            worked = true;
         }
-        if polled == Polled::End {
-            self.advance(owned, AdvanceCause::End, clock)?;
-            self.show_progress(owned);
-            self.close(owned, true)?;
-            return Ok(true);
+        worked |= self.take_started()?;
+        if self.around.live.stopping() {
+            self.begin_to_leave();
         }
-        // Drained: what is open is committed at once, so that a lone event does not wait.
-        if owned.opened.is_some() || !owned.journal.is_empty() {
-            self.close(owned, false)?;
+        self.send()?;
+        if self.outbox.is_empty() && !self.leaving {
+            worked |= self.turns()?;
+            self.send()?;
         }
-        self.show_progress(owned);
-        if self.plan.source.idle_after.is_some_and(|after| owned.last_event.elapsed() >= after) {
-            self.advance(owned, AdvanceCause::Idle, clock)?;
+        self.hand_over()?;
+        if self.is_done() {
+            self.member.leave()?;
+            return Ok(Step::Done);
         }
-        Ok(false)
+        Ok(if worked { Step::Worked } else { Step::Idle })
     }
 
-    /// Waits up to `linger` for a batch to fill.
-    fn fill(&self, owned: &mut OwnedTask, raw: &mut RawBatch, since: Instant) -> Result<()> {
-        let settings = &self.plan.settings;
-        while !settings.linger.is_zero()
-            && raw.len() < settings.batch_rows_max
-            && raw.bytes_len() < POLL_BYTES_MAX
-            && since.elapsed() < settings.linger
-            && !self.live.stopping()
-        {
-            let limit =
-                PollLimit { records: settings.batch_rows_max - raw.len(), bytes: POLL_BYTES_MAX - raw.bytes_len() };
-            match owned.source.poll(limit, raw)? {
-                Polled::Records => {}
-                Polled::CaughtUp => std::thread::sleep(NAP_MAX.min(settings.linger)),
-                Polled::End => break,
+    /// Lets every running task take a turn.
+    fn turns(&mut self) -> Result<bool> {
+        let mut worked = false;
+        let mut epochs: VecDeque<Epoch> = VecDeque::new();
+        for slot in self.slots.values_mut() {
+            if let Slot::Running(owned) = slot
+                && !owned.ended
+            {
+                worked |= owned.turn(&mut self.around, &mut epochs)? != Turn::Idle;
+            }
+        }
+        self.outbox.extend(epochs.into_iter().map(Order::Commit));
+        Ok(worked)
+    }
+
+    /// Hands the committer what it has room for.
+    fn send(&mut self) -> Result<()> {
+        while let Some(order) = self.outbox.pop_front() {
+            match self.orders.try_send((self.number, order)) {
+                Ok(()) => {}
+                Err(TrySendError::Full((_, order))) => {
+                    self.outbox.push_front(order);
+                    break;
+                }
+                Err(TrySendError::Disconnected(_)) => {
+                    return Err(Error::new(THREAD_FAILED, "the committer ended before the worker did"));
+                }
             }
         }
         Ok(())
     }
 
-    /// Moves the watermark past all that was seen, and writes down why.
-    fn advance(&self, owned: &mut OwnedTask, cause: AdvanceCause, clock: &mut StageClock) -> Result<()> {
-        let Some(watermark) = owned.task.watermark().at_end() else { return Ok(()) };
-        let at = owned.source.position().offset;
-        owned.journal.push(JournalEntry::Advance { at, watermark, cause });
-        owned.opened.get_or_insert_with(Instant::now);
-        owned.dirty = true;
-        let predictions = owned.buffer.predictions;
-        clock.start(0);
-        owned.task.advance(at, watermark, Mode::Emit(&mut owned.buffer), clock)?;
-        self.live.predictions.fetch_add(owned.buffer.predictions - predictions, Ordering::Relaxed);
-        Ok(())
+    /// Hears what the committer has to say.
+    fn hear(&mut self) -> Result<bool> {
+        let mut heard = false;
+        loop {
+            match self.notices.try_recv() {
+                Ok(Notice::Done { task, lease }) => {
+                    if let Some(Slot::Running(owned)) = self.slots.get_mut(&task)
+                        && owned.lease == lease
+                    {
+                        owned.in_flight = owned.in_flight.saturating_sub(1);
+                    }
+                }
+                Ok(Notice::Released { task, lease }) => {
+                    if matches!(self.slots.get(&task), Some(Slot::Releasing { lease: held }) if *held == lease) {
+                        self.slots.remove(&task);
+                    }
+                }
+                Ok(Notice::Void(why)) => self.rebuild(&why)?,
+                Err(TryRecvError::Empty) => return Ok(heard),
+                Err(TryRecvError::Disconnected) => {
+                    return Err(Error::new(THREAD_FAILED, "the committer ended before the worker did"));
+                }
+            }
+            heard = true;
+        }
     }
 
-    /// Closes the open epoch and hands it to the committer; waits there while two epochs are ahead of it.
-    fn close(&self, owned: &mut OwnedTask, last: bool) -> Result<()> {
-        owned.ended = last;
-        let snapshot_due = owned.last_snapshot.elapsed() >= self.plan.settings.snapshot_every;
-        let snapshot = self.stateful && owned.dirty && (last || snapshot_due);
-        if owned.opened.is_none() && owned.journal.is_empty() && !snapshot {
+    fn change(&mut self, change: Change) -> Result<()> {
+        match change {
+            Change::Assigned(tasks) => {
+                self.assigned_once = true;
+                tasks.into_iter().try_for_each(|(task, lease)| self.start(task, lease))
+            }
+            Change::Revoked(tasks) => {
+                self.give_up(&tasks, true);
+                Ok(())
+            }
+            Change::Lost(tasks) => {
+                tracing::warn!(tasks = %list(&tasks), "the group gave these tasks to someone else; what was not committed is theirs to compute");
+                self.give_up(&tasks, false);
+                Ok(())
+            }
+        }
+    }
+
+    /// Has a task brought to its committed position.
+    fn start(&mut self, task: TaskId, lease: Lease) -> Result<()> {
+        let cancel = Cancel::default();
+        self.around.live.start_began();
+        self.slots.insert(task, Slot::Starting { lease, cancel: cancel.clone() });
+        self.starts
+            .try_send(StartOrder { task, lease, cancelled: cancel })
+            .map_err(|_| Error::new(THREAD_FAILED, "the starter ended before the worker did, or has too much to do"))
+    }
+
+    /// Takes over what starters have made ready.
+    fn take_started(&mut self) -> Result<bool> {
+        let mut took = false;
+        while let Ok(Started { task, lease, ready }) = self.started.try_recv() {
+            took = true;
+            self.around.live.start_ended();
+            let wanted = matches!(self.slots.get(&task), Some(Slot::Starting { lease: held, .. }) if *held == lease);
+            let ready = match ready {
+                Ok(Some(ready)) if wanted => ready,
+                Err(error) if wanted => return Err(error),
+                _ => continue,
+            };
+            let record = ready.record.clone();
+            let outputs = self.around.plan.all_outputs().count();
+            let owned = OwnedTask::new(lease, ready, outputs, self.around.clock.now());
+            self.slots.insert(task, Slot::Running(Box::new(owned)));
+            self.outbox.push_back(Order::Adopt { task, lease, record });
+        }
+        Ok(took)
+    }
+
+    /// Stops working on tasks; with `finish` their open epochs are committed first.
+    fn give_up(&mut self, tasks: &[TaskId], finish: bool) {
+        for task in tasks {
+            self.handing_over.insert(*task);
+            match self.slots.remove(task) {
+                Some(Slot::Starting { cancel, .. }) => cancel.cancel(),
+                Some(Slot::Running(mut owned)) => {
+                    let mut epochs = VecDeque::new();
+                    if finish && !owned.ended {
+                        owned.close(true, &self.around, &mut epochs);
+                    }
+                    owned.hide(&self.around.live);
+                    let lease = owned.lease;
+                    self.outbox.extend(epochs.into_iter().map(Order::Commit));
+                    self.outbox.push_back(Order::Release { task: *task, lease });
+                    self.slots.insert(*task, Slot::Releasing { lease });
+                }
+                Some(releasing) => drop(self.slots.insert(*task, releasing)),
+                None => {}
+            }
+        }
+    }
+
+    /// Gives back what was taken away, once all of it is released.
+    fn hand_over(&mut self) -> Result<()> {
+        if self.handing_over.is_empty() || self.handing_over.iter().any(|task| self.slots.contains_key(task)) {
             return Ok(());
         }
-        let outputs = owned.buffer.chunks.len();
-        let buffer = std::mem::replace(&mut owned.buffer, EpochBuffer::new(outputs));
-        self.live.dead_letters.fetch_add(buffer.dead_letters, Ordering::Relaxed);
-        self.live.late_dropped.fetch_add(buffer.late_dropped, Ordering::Relaxed);
-        let epoch = Epoch {
-            task: owned.task.id(),
-            start: owned.start.clone(),
-            position: owned.source.position(),
-            journal: std::mem::take(&mut owned.journal),
-            chunks: buffer.chunks,
-            events: buffer.events,
-            opened: owned.opened.take().unwrap_or_else(Instant::now),
-            state: snapshot.then(|| owned.task.snapshot()),
-            last,
-        };
-        if snapshot {
-            owned.dirty = false;
-            owned.last_snapshot = Instant::now();
-        }
-        self.epochs.send(epoch).map_err(|_| Error::new(THREAD_FAILED, "the committer ended before the worker did"))
+        let tasks: Vec<TaskId> = std::mem::take(&mut self.handing_over).into_iter().collect();
+        self.member.release(&tasks)
     }
 
-    fn show_progress(&self, owned: &mut OwnedTask) {
-        if let Some(lag) = owned.source.lag() {
-            // Wrapping: the sum over tasks is right though a single difference may be negative.
-            self.live.lag.fetch_add(lag.wrapping_sub(owned.lag), Ordering::Relaxed);
-            owned.lag = lag;
+    /// The store cut this worker off: every task starts again from its newest commit, under a new lease.
+    fn rebuild(&mut self, why: &str) -> Result<()> {
+        tracing::warn!("{why}; the tasks of this worker go back to their last commits");
+        for slot in std::mem::take(&mut self.slots).into_values() {
+            match slot {
+                Slot::Starting { cancel, .. } => cancel.cancel(),
+                Slot::Running(owned) => owned.hide(&self.around.live),
+                Slot::Releasing { .. } => {}
+            }
         }
-        if let Some(fraction) = owned.source.fraction_read() {
-            self.live.fraction_ppm.store((fraction * 1e6) as u64, Ordering::Relaxed);
+        // Nothing that waits for the committer may be committed.
+        self.outbox.clear();
+        for (task, lease) in self.member.renew()? {
+            if !self.handing_over.contains(&task) && !self.leaving {
+                self.start(task, lease)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Asked to stop: commits what was read. In a group, the tasks are let go too, for others to take over.
+    fn begin_to_leave(&mut self) {
+        if std::mem::replace(&mut self.leaving, true) {
+            return;
+        }
+        let mut epochs = VecDeque::new();
+        for slot in self.slots.values_mut() {
+            match slot {
+                Slot::Starting { cancel, .. } => cancel.cancel(),
+                Slot::Running(owned) if !owned.ended => owned.close(true, &self.around, &mut epochs),
+                _ => {}
+            }
+        }
+        self.slots.retain(|_, slot| !matches!(slot, Slot::Starting { .. }));
+        self.outbox.extend(epochs.into_iter().map(Order::Commit));
+        if self.member.is_open() {
+            let tasks: Vec<TaskId> = self.slots.keys().copied().collect();
+            let before = self.handing_over.clone();
+            self.give_up(&tasks, false);
+            // Leaving gives them back all at once.
+            self.handing_over = before;
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        if !self.outbox.is_empty() || !self.handing_over.is_empty() {
+            return false;
+        }
+        let finished = |slot: &Slot| matches!(slot, Slot::Running(owned) if owned.ended && owned.in_flight == 0);
+        if self.leaving || !self.member.is_open() {
+            return (self.leaving || self.assigned_once) && self.slots.values().all(finished);
+        }
+        false
     }
 }
 
-/// Measures the stages of a batch: the only clock near a task, and nothing depends on what it says.
-struct StageClock {
-    stages: Stages,
-    ids: Vec<usize>,
-    since: Instant,
-    events: u64,
-}
-
-impl StageClock {
-    fn new(plan: &Plan) -> Self {
-        let mut stages = Stages::default();
-        let names = plan.steps.iter().map(|s| s.name.as_str());
-        let ids = std::iter::once("decode").chain(names).chain(["outputs"]).map(|n| stages.stage(n)).collect();
-        Self { stages, ids, since: Instant::now(), events: 0 }
-    }
-
-    fn start(&mut self, events: usize) {
-        self.since = Instant::now();
-        self.events = events as u64;
-    }
-}
-
-impl Probe for StageClock {
-    fn passed(&mut self, stage: usize, _rows: usize) {
-        let now = Instant::now();
-        if let (Some(&id), 1..) = (self.ids.get(stage), self.events) {
-            self.stages.record(id, now - self.since, self.events);
-        }
-        self.since = now;
-    }
+fn list(tasks: &[TaskId]) -> String {
+    tasks.iter().map(TaskId::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -16,14 +16,15 @@ pub fn json(shared: &Shared) -> Value {
     let outputs: Map<String, Value> =
         live.outputs.iter().map(|(name, rows)| (name.clone(), json!({ "rows": get(rows) }))).collect();
     let fraction = Some(get(&live.fraction_ppm)).filter(|&ppm| ppm != u64::MAX).map(|ppm| ppm as f64 / 1e6);
-    let folded = if let Phase::Recovering { folded } = phase { Some(folded) } else { None };
+    let folded = if let Phase::Recovering { folded, left } = phase { Some((folded, left)) } else { None };
     json!({
         "pipeline": shared.pipeline,
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
         "uptime_s": shared.started.elapsed().as_secs_f64(),
         "phase": phase_name(phase),
-        "folded": folded,
+        "folded": folded.map(|(folded, _)| folded),
+        "left_to_fold": folded.map(|(_, left)| left),
         "events": get(&live.events),
         "predictions": get(&live.predictions),
         "dead_letters": get(&live.dead_letters),

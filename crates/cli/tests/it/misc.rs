@@ -20,7 +20,7 @@ fn completions_for_every_shell() {
     let folder = Folder::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = folder.run(&["completions", shell]).succeeded().out;
-        assert!(script.contains("millstream") && script.contains("allow-state-loss"), "{shell}");
+        assert!(script.contains("millstream") && script.contains("rebuild-from"), "{shell}");
     }
 }
 

@@ -321,8 +321,9 @@ impl Sink for StdoutSink {
         printed
     }
 
-    fn release(&mut self, task: TaskId) {
+    fn release(&mut self, task: TaskId) -> Result<()> {
         self.tasks.remove(&task);
+        Ok(())
     }
 }
 

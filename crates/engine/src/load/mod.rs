@@ -14,7 +14,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use millstream_config::decode::Cx;
 use millstream_config::pipeline::{self, Durability, ModelKind, Pipeline};
 use millstream_config::{Diagnostic, Diagnostics, Span, Text};
-use millstream_connectors::{Env, SourceSpec, registry};
+use millstream_connectors::{Env, SinkSpec, SourceSpec, backend, registry};
 use millstream_core::{Delivery, Error, Model, Result};
 use millstream_features::{
     Catalog, PartitionedBy, Relation, SqlProblem, Table, TableFormat, TableSchema, plan_predicate,
@@ -144,10 +144,21 @@ impl<'a> Loader<'a> {
             let name = m.name.value.clone();
             Some((name.clone(), PlannedModel { name, version: m.version.clone(), path, model }))
         });
+        let sinks: Vec<(&str, &dyn SinkSpec)> =
+            outputs.iter().chain(&dead_letters).map(|o| (o.name.as_str(), o.spec.as_ref())).collect();
+        let backend = match backend::choose(source.spec.as_ref(), &sinks, settings.delivery) {
+            Ok(choice) => choice,
+            Err(why) => {
+                let error = Error::new(DELIVERY, why);
+                self.error(&error, pipeline.delivery.span);
+                return None;
+            }
+        };
         Some(Plan {
             name: pipeline.name.value.clone(),
             env: self.env.clone(),
             settings,
+            backend,
             source,
             tables: self.tables.iter().filter_map(|(n, t)| Some((n.clone(), t.table.clone()?))).collect(),
             table_files: self.tables.iter().map(|(n, t)| (n.clone(), t.file.clone())).collect(),
@@ -234,7 +245,7 @@ impl<'a> Loader<'a> {
         };
         let node = Node { schema: columns.clone(), event_time: assumed_event_time(source, &columns), partitioned_by };
         self.nodes.push((source.name.value.clone(), columns_are_known(source).then_some(node)));
-        let spec: Box<dyn SourceSpec> = spec?;
+        let spec: Arc<dyn SourceSpec> = spec?.into();
         self.check_delivery(spec.delivery(), &format!("source `{}`", source.name.value), source.connector.kind.span);
         if self.options.connect
             && let Err(error) = spec.probe(&self.env)

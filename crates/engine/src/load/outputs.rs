@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
-use millstream_config::codes::{NO_EFFECT, STRUCTURE};
+use millstream_config::codes::{NO_EFFECT, STRUCTURE, WRONG_COLUMN};
 use millstream_config::pipeline::{self, ConnectorSpec};
-use millstream_config::{Diagnostic, suggest};
+use millstream_config::{Diagnostic, Span, suggest};
 use millstream_connectors::codec::OutputFormat;
 use millstream_connectors::{EncodeContext, SinkSpec, registry};
 use millstream_core::Delivery;
@@ -68,7 +68,10 @@ impl Loader<'_> {
                 Diagnostic::error(COLUMN_TWICE, output.name.span, message).help("give one another name with `select:`"),
             );
         }
-        let context = self.context(spec.as_ref(), source, schema, include_event, key_column, false);
+        let partition_column = self.partition_column(spec.as_ref(), &schema, output)?;
+        let header_columns = self.header_columns(spec.as_ref(), &schema, output)?;
+        let context = self.context(spec.as_ref(), source, schema, include_event, false);
+        let context = EncodeContext { key_column, partition_column, header_columns, ..context };
         if let Err(error) = spec.encoder(&context) {
             self.error(&error, output.name.span);
         }
@@ -79,7 +82,7 @@ impl Loader<'_> {
     pub(super) fn dead_letters(&mut self, source: Option<&PlannedSource>) -> Option<PlannedOutput> {
         let written = self.pipeline.dead_letters.as_ref()?;
         let spec = self.sink(&written.connector, DEAD_LETTERS)?;
-        let context = self.context(spec.as_ref(), source?, Arc::new(Schema::empty()), false, None, true);
+        let context = self.context(spec.as_ref(), source?, Arc::new(Schema::empty()), false, true);
         if let Err(error) = spec.encoder(&context) {
             self.error(&error, written.span);
         }
@@ -118,13 +121,62 @@ impl Loader<'_> {
         output: &pipeline::Output,
     ) -> Option<Option<usize>> {
         let Some(key) = spec.key() else { return Some(None) };
-        if let Ok(column) = schema.index_of(key) {
+        let span = output.connector.fields.span_of("key");
+        self.column(key, "its records' key", span, schema, output).map(Some)
+    }
+
+    /// The column of the records' partition, a whole number; the outer `None` is one that can't be.
+    fn partition_column(
+        &mut self,
+        spec: &dyn SinkSpec,
+        schema: &SchemaRef,
+        output: &pipeline::Output,
+    ) -> Option<Option<usize>> {
+        let Some(name) = spec.partition_column() else { return Some(None) };
+        let span = output.connector.fields.span_of("partition");
+        let column = self.column(name, "its records' partition", span, schema, output)?;
+        let kind = schema.field(column).data_type();
+        if kind.is_integer() {
             return Some(Some(column));
         }
-        let span = output.connector.fields.span_of("key");
+        let message = format!("a partition is a whole number, and the column `{name}` is {kind}");
+        let help = format!("cast it in `select:`: `CAST({name} AS INT) AS {name}`");
+        self.cx.push(Diagnostic::error(WRONG_COLUMN, span, message).help(help));
+        None
+    }
+
+    /// The columns of the records' headers; `None` if one does not exist.
+    fn header_columns(
+        &mut self,
+        spec: &dyn SinkSpec,
+        schema: &SchemaRef,
+        output: &pipeline::Output,
+    ) -> Option<Vec<(String, usize)>> {
+        let mut columns = Vec::new();
+        for (header, column) in spec.headers() {
+            let entry = output.connector.fields.get("headers");
+            let span = entry.and_then(|e| e.node.get(header)).map_or(output.name.span, |node| node.span);
+            let number = self.column(column, &format!("the header `{header}`"), span, schema, output);
+            columns.push(number.map(|number| (header.clone(), number)));
+        }
+        columns.into_iter().collect()
+    }
+
+    /// The number of a column that an output's rows are to have.
+    fn column(
+        &mut self,
+        name: &str,
+        what: &str,
+        span: Span,
+        schema: &SchemaRef,
+        output: &pipeline::Output,
+    ) -> Option<usize> {
+        if let Ok(column) = schema.index_of(name) {
+            return Some(column);
+        }
         let names = || schema.fields().iter().map(|f| f.name().as_str());
-        let message = format!("output `{}` has no column `{key}` to take its records' key from", output.name.value);
-        let near = suggest::nearest(key, names());
+        let message = format!("output `{}` has no column `{name}` to take {what} from", output.name.value);
+        let near = suggest::nearest(name, names());
         let help = near.map_or_else(
             || format!("its columns: {}", names().collect::<Vec<_>>().join(", ")),
             |near| format!("did you mean `{near}`?"),
@@ -139,7 +191,6 @@ impl Loader<'_> {
         source: &PlannedSource,
         schema: SchemaRef,
         include_event: bool,
-        key_column: Option<usize>,
         dead_letters: bool,
     ) -> EncodeContext {
         EncodeContext {
@@ -150,7 +201,9 @@ impl Loader<'_> {
             timestamps: spec.timestamps(),
             include_event,
             source_format: source.spec.declared_format(&source.schema),
-            key_column,
+            key_column: None,
+            partition_column: None,
+            header_columns: Vec::new(),
             dead_letters,
             boundaries: spec.boundaries(),
         }

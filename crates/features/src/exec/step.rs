@@ -11,7 +11,7 @@ use millstream_core::{
 use super::eval::{Evaluated, ExprSet, internal, kept_by, mask_of, reject, select};
 use super::join::Lookup;
 use crate::plan::op::{FilterPlan, Op};
-use crate::window::WindowOperator;
+use crate::window::{WindowOperator, snapshot};
 
 /// A running query of one task.
 pub(crate) struct QueryStep {
@@ -29,6 +29,16 @@ pub(crate) enum Running {
 impl QueryStep {
     pub(crate) fn new(plan: Arc<[Op]>, running: Vec<Running>) -> Self {
         Self { plan, running }
+    }
+
+    fn windows(&mut self) -> Vec<&mut WindowOperator> {
+        let mut windows = Vec::new();
+        for running in &mut self.running {
+            if let Running::Window { operator, .. } = running {
+                windows.push(operator.as_mut());
+            }
+        }
+        windows
     }
 }
 
@@ -65,21 +75,34 @@ impl Step for QueryStep {
         Ok(())
     }
 
+    fn writes_entries(&self) -> bool {
+        true
+    }
+
     fn snapshot(&self, out: &mut StateWriter) {
+        let mut windows = Vec::new();
         for running in &self.running {
             if let Running::Window { operator, .. } = running {
-                operator.snapshot(out);
+                windows.push(operator.as_ref());
             }
         }
+        snapshot::write(&windows, out);
+    }
+
+    fn mark_saved(&mut self) {
+        self.windows().into_iter().for_each(WindowOperator::mark_saved);
+    }
+
+    fn take_changes(&mut self, out: &mut StateWriter) {
+        snapshot::write_changes(&mut self.windows(), out);
+    }
+
+    fn apply_changes(&mut self, state: &mut StateReader<'_>) -> Result<()> {
+        snapshot::read(&mut self.windows(), state, true)
     }
 
     fn restore(&mut self, state: &mut StateReader<'_>) -> Result<()> {
-        for running in &mut self.running {
-            if let Running::Window { operator, .. } = running {
-                operator.restore(state)?;
-            }
-        }
-        Ok(())
+        snapshot::read(&mut self.windows(), state, false)
     }
 
     fn state_size(&self) -> StateSize {

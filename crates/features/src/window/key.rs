@@ -158,6 +158,11 @@ impl KeyTable {
         }
     }
 
+    /// Keys that have a slot, but for the null key.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         self.table.capacity() * 9

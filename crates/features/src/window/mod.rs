@@ -79,7 +79,7 @@ mod pending;
 mod plan;
 mod prefetch;
 mod ring;
-mod snapshot;
+pub(crate) mod snapshot;
 pub mod spec;
 mod store;
 mod ties;

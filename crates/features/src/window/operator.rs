@@ -231,7 +231,7 @@ impl WindowOperator {
     /// Writes the state: the rows that frames can still reach, what unbounded frames have summed up, and the
     /// rows that wait for the watermark.
     pub fn snapshot(&self, out: &mut StateWriter) {
-        snapshot::write(self, out);
+        snapshot::write(&[self], out);
     }
 
     /// Reads what [`WindowOperator::snapshot`] wrote for the same spec.
@@ -239,7 +239,26 @@ impl WindowOperator {
     /// # Errors
     /// The bytes are damaged.
     pub fn restore(&mut self, state: &mut StateReader<'_>) -> Result<()> {
-        snapshot::read(self, state)
+        snapshot::read(&mut [self], state, false)
+    }
+
+    /// From now on, changes are counted anew.
+    pub fn mark_saved(&mut self) {
+        self.stores.iter_mut().for_each(Store::mark_saved);
+        self.pending.mark_saved();
+    }
+
+    /// Writes what changed since changes were last counted anew, and counts anew.
+    pub fn take_changes(&mut self, out: &mut StateWriter) {
+        snapshot::write_changes(&mut [self], out);
+    }
+
+    /// Applies what [`WindowOperator::take_changes`] wrote.
+    ///
+    /// # Errors
+    /// The bytes are damaged.
+    pub fn apply_changes(&mut self, state: &mut StateReader<'_>) -> Result<()> {
+        snapshot::read(&mut [self], state, true)
     }
 
     /// How much state there is. Looks at every key: meant for metrics and snapshots, not for every batch.

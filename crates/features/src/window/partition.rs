@@ -40,6 +40,8 @@ pub struct Partition {
     pub blocks: Box<[Blocks]>,
     /// Whether the key waits in the expiry queue.
     pub scheduled: bool,
+    /// Whether it changed since changes were last counted anew.
+    pub dirty: bool,
 }
 
 /// Where a row stands among the rows of its key.
@@ -60,6 +62,7 @@ impl Partition {
         Self {
             key,
             scheduled: false,
+            dirty: false,
             ring: Ring::starting_at(base),
             settled: base,
             spans: plan.frames.iter().map(|_| Span { start: base, end: base }).collect(),
@@ -73,6 +76,7 @@ impl Partition {
         Self {
             key: Key::Vacant,
             scheduled: false,
+            dirty: false,
             ring: Ring::default(),
             settled: 0,
             spans: Box::default(),

@@ -20,6 +20,33 @@ impl Ring {
         Self { base, end: base, ..Self::default() }
     }
 
+    /// A ring with `rows` rows from position `base` on, their words one after the other.
+    pub fn filled(base: u64, rows: u64, stride: usize, mut words: impl Iterator<Item = u64>) -> Self {
+        if rows == 0 {
+            return Self::starting_at(base);
+        }
+        let capacity = rows.next_power_of_two();
+        let mask = capacity - 1;
+        let mut all = vec![0; capacity as usize * stride].into_boxed_slice();
+        let length = rows as usize * stride;
+        let (before, after) = all.split_at_mut((base & mask) as usize * stride);
+        let first = length.min(after.len());
+        after.iter_mut().take(first).zip(&mut words).for_each(|(place, word)| *place = word);
+        before.iter_mut().take(length - first).zip(&mut words).for_each(|(place, word)| *place = word);
+        Self { words: all, mask, base, end: base + rows }
+    }
+
+    /// The words of all rows, in order: one after the other.
+    pub fn words(&self, stride: usize) -> (&[u64], &[u64]) {
+        let length = self.len() as usize * stride;
+        if length == 0 {
+            return (&[], &[]);
+        }
+        let (before, after) = self.words.split_at(self.start(self.base, stride));
+        let first = length.min(after.len());
+        (&after[..first], &before[..length - first])
+    }
+
     /// The position of the first row held.
     #[inline]
     pub fn base(&self) -> u64 {
@@ -139,6 +166,10 @@ mod tests {
             let rows: Vec<u64> = (ring.base()..ring.end()).map(|p| ring.row(p, 2)[0]).collect();
             assert_eq!(rows, expected);
             assert!((ring.base()..ring.end()).all(|p| ring.row(p, 2)[1] == ring.time(p, 2) as u64 * 3));
+            let (first, second) = ring.words(2);
+            let copy = Ring::filled(ring.base(), ring.len(), 2, first.iter().chain(second).copied());
+            assert_eq!((copy.base(), copy.end()), (ring.base(), ring.end()));
+            assert!((ring.base()..ring.end()).all(|p| ring.row(p, 2) == copy.row(p, 2)));
         }
         let all = ring.end();
         ring.drop_before(all, 2);

@@ -25,6 +25,41 @@ pub struct Overflow {
     pub value: OutOfRange,
 }
 
+/// Which keys changed since changes were last counted anew.
+///
+/// Counting costs a flag in what a row touches anyway, and a number in a list for each key that changes.
+#[derive(Debug, Default)]
+pub struct Changed {
+    /// Nobody has asked for changes yet, or there are more than a snapshot has keys: then the whole is written.
+    pub counted: bool,
+    /// Slots of keys whose flag is set, and perhaps of some that have gone.
+    pub slots: Vec<u32>,
+    /// Keys that are gone.
+    pub removed: Vec<Key>,
+}
+
+impl Changed {
+    /// So many keys may go, besides as many as are held, before changes are no longer counted: bounds the list when
+    /// nobody takes them.
+    const REMOVED_MAX: usize = 4096;
+
+    #[inline]
+    fn touch(&mut self, slot: u32, key: &mut Partition) {
+        if !key.dirty && self.counted {
+            key.dirty = true;
+            self.slots.push(slot);
+        }
+    }
+
+    fn removed(&mut self, key: &Partition, held: usize) {
+        if !self.counted {
+            return;
+        }
+        self.removed.push(key.key.clone());
+        self.counted = self.removed.len() <= held + Self::REMOVED_MAX;
+    }
+}
+
 /// All keys of one PARTITION BY with their rows.
 #[derive(Debug)]
 pub struct Store {
@@ -35,6 +70,9 @@ pub struct Store {
     pub(super) interner: Interner,
     pub(super) expiry: Expiry,
     pub(super) rows: u64,
+    pub changed: Changed,
+    /// Keys were put in or taken out behind the calendar's back.
+    pub(super) unscheduled: bool,
     staged: Vec<u64>,
     chosen: Vec<u32>,
 }
@@ -51,6 +89,8 @@ impl Store {
             interner: Interner::default(),
             expiry,
             rows: 0,
+            changed: Changed::default(),
+            unscheduled: false,
             staged: Vec::new(),
             chosen: Vec::new(),
         }
@@ -69,6 +109,7 @@ impl Store {
         outputs: &mut [Output],
         overflows: &mut Vec<Overflow>,
     ) {
+        self.schedule_all(watermark);
         self.find_keys(columns, times.len());
         self.stage(columns, times);
         match emit {
@@ -179,6 +220,7 @@ impl Store {
             }
         }
         self.rows -= key.evict(watermark, plan, interner);
+        self.changed.touch(slot as u32, key);
         if !key.scheduled {
             key.scheduled = self.expiry.schedule(slot as u32, key, plan, watermark);
         }
@@ -222,7 +264,10 @@ impl Store {
             let same = |slot: u32, bytes: &[u8]| slots.get(slot as usize).and_then(|p| p.key.bytes()) == Some(bytes);
             let slot = match self.table.find(key, same) {
                 Some(slot) => slot,
-                None => add_key(&self.plan, &mut self.table, &mut self.slots, &mut self.free, key, 0),
+                None => {
+                    let partition = Partition::new(Key::new(key), &self.plan, 0);
+                    add_partition(&mut self.table, &mut self.slots, &mut self.free, partition)
+                }
             };
             if let Some(chosen) = self.chosen.get_mut(row) {
                 *chosen = slot;
@@ -261,16 +306,23 @@ impl Store {
 
     /// Lets every key whose time has come drop what is out of reach, and forgets keys that have nothing left.
     pub fn expire(&mut self, watermark: i64) {
+        self.schedule_all(watermark);
         while let Some(slots) = self.expiry.due(watermark) {
             for slot in slots {
                 let Some(key) = self.slots.get_mut(slot as usize) else { continue };
                 key.scheduled = false;
-                self.rows -= key.evict(watermark, &self.plan, &mut self.interner);
+                let settled = key.settled;
+                let evicted = key.evict(watermark, &self.plan, &mut self.interner);
+                self.rows -= evicted;
                 if key.ring.len() == 0 && !self.plan.permanent {
+                    self.changed.removed(key, self.table.len());
                     self.table.remove(key.key.bytes(), slot);
                     key.discard(&self.plan, &mut self.interner);
                     self.free.push(slot);
                 } else {
+                    if evicted > 0 || key.settled != settled {
+                        self.changed.touch(slot, key);
+                    }
                     key.scheduled = self.expiry.schedule(slot, key, &self.plan, watermark);
                 }
             }
@@ -278,6 +330,17 @@ impl Store {
         // Slots at the end that nobody uses go back to the system.
         if self.free.len() > 1024 && self.free.len() > self.slots.len() / 4 * 3 {
             self.give_back();
+        }
+    }
+
+    /// Makes the calendar anew where keys were restored.
+    fn schedule_all(&mut self, watermark: i64) {
+        if !std::mem::take(&mut self.unscheduled) {
+            return;
+        }
+        self.expiry = Expiry::new(&self.plan);
+        for (slot, key) in self.slots.iter_mut().enumerate().filter(|(_, key)| key.key != Key::Vacant) {
+            key.scheduled = self.expiry.schedule(slot as u32, key, &self.plan, watermark);
         }
     }
 
@@ -289,6 +352,17 @@ impl Store {
         let len = self.slots.len() as u32;
         self.free.retain(|&slot| slot < len);
         self.slots.shrink_to(len as usize * 2);
+    }
+
+    /// Counts changes anew.
+    pub fn mark_saved(&mut self) {
+        for slot in self.changed.slots.drain(..) {
+            if let Some(key) = self.slots.get_mut(slot as usize) {
+                key.dirty = false;
+            }
+        }
+        self.changed.removed.clear();
+        self.changed.counted = true;
     }
 
     /// How much state there is.
@@ -312,28 +386,18 @@ impl Store {
 }
 
 /// Gives a new key a slot.
-pub(super) fn add_key(
-    plan: &StorePlan,
+pub(super) fn add_partition(
     table: &mut KeyTable,
     slots: &mut Vec<Partition>,
     free: &mut Vec<u32>,
-    key: Option<&[u8]>,
-    base: u64,
+    partition: Partition,
 ) -> u32 {
-    let partition = Partition::new(Key::new(key), plan, base);
-    let slot = match free.pop() {
-        Some(slot) => {
-            if let Some(place) = slots.get_mut(slot as usize) {
-                *place = partition;
-            }
-            slot
-        }
-        None => {
-            slots.push(partition);
-            (slots.len() - 1) as u32
-        }
-    };
-    table.insert(key, slot);
+    let slot = free.pop().unwrap_or(slots.len() as u32);
+    table.insert(partition.key.bytes(), slot);
+    match slots.get_mut(slot as usize) {
+        Some(place) => *place = partition,
+        None => slots.push(partition),
+    }
     slot
 }
 

@@ -147,18 +147,13 @@ impl Sink for LinesSink {
         Ok(())
     }
 
-    fn release(&mut self, task: TaskId) {
-        self.outputs.remove(&task);
+    fn release(&mut self, task: TaskId) -> Result<()> {
+        self.outputs.remove(&task).map_or(Ok(()), |mut output| output.finish())
     }
 
     /// A CSV without rows has a header all the same. No commit knows it; the next run writes it again.
     fn finish(&mut self) -> Result<()> {
-        for output in self.outputs.values_mut().filter(|o| o.committed.to == 0) {
-            if let Some(files) = &mut output.files {
-                disk::write_at(&mut files.visible, &output.path, 0, &output.header)?;
-            }
-        }
-        Ok(())
+        self.outputs.values_mut().try_for_each(Output::finish)
     }
 }
 
@@ -167,6 +162,13 @@ pub(super) fn not_recovered(name: &str) -> Error {
 }
 
 impl Output {
+    fn finish(&mut self) -> Result<()> {
+        match &mut self.files {
+            Some(files) if self.committed.to == 0 => disk::write_at(&mut files.visible, &self.path, 0, &self.header),
+            _ => Ok(()),
+        }
+    }
+
     fn open(&mut self) -> Result<&mut Files> {
         let visible = disk::open(&self.path)?;
         disk::lock(&visible, &self.name)?;

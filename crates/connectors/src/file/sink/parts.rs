@@ -176,13 +176,13 @@ impl Sink for PartsSink {
         Ok(())
     }
 
-    fn release(&mut self, task: TaskId) {
-        self.outputs.remove(&task);
+    fn release(&mut self, task: TaskId) -> Result<()> {
+        self.outputs.remove(&task).map_or(Ok(()), |output| output.finish(self.sync))
     }
 
     fn finish(&mut self) -> Result<()> {
         // The rows stay staged: if the pipeline goes on later, the part grows.
-        self.outputs.values().filter(|o| o.committed.rows > 0).try_for_each(|o| o.write(&o.committed, self.sync))
+        self.outputs.values().try_for_each(|output| output.finish(self.sync))
     }
 }
 
@@ -190,6 +190,10 @@ impl Output {
     fn part(&self, part: u64) -> PathBuf {
         let name = Path::new(&part_path(&self.name, part)).file_name().unwrap_or_default().to_owned();
         self.path.with_file_name(name)
+    }
+
+    fn finish(&self, sync: bool) -> Result<()> {
+        if self.committed.rows > 0 { self.write(&self.committed, sync) } else { Ok(()) }
     }
 
     fn take_lock(&mut self) -> Result<()> {

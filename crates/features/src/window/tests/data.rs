@@ -7,7 +7,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::*;
 use millstream_core::rows::MetaColumns;
 use millstream_core::time::NO_EVENT_TIME;
-use millstream_core::{Progress, RawBatch, Rows, StateReader, StateWriter, StepOutput, Watermark};
+use millstream_core::{Progress, RawBatch, Rows, StateReader, StateWriter, StepOutput, TaskId, Watermark};
 
 use crate::window::WindowOperator;
 use crate::window::spec::WindowSpec;
@@ -143,6 +143,21 @@ pub struct Outcome {
 /// Runs an input through an operator: cut into batches at `cuts`, with a snapshot and a new operator after the
 /// batches where `restart` says so, and the end of the input journaled.
 pub fn run(spec: &WindowSpec, input_data: &Input, cuts: &[usize], restart: impl Fn(usize) -> bool) -> Outcome {
+    run_with(
+        spec,
+        input_data,
+        cuts,
+        |batch, operator| if restart(batch) { restarted(&operator, spec) } else { operator },
+    )
+}
+
+/// The same, with `after` called after each batch: it says which operator goes on.
+pub fn run_with(
+    spec: &WindowSpec,
+    input_data: &Input,
+    cuts: &[usize],
+    mut after: impl FnMut(usize, WindowOperator) -> WindowOperator,
+) -> Outcome {
     let (late, watermarks) = input_data.watermarks();
     let schema = input();
     let mut operator = WindowOperator::new(spec.clone()).unwrap();
@@ -175,9 +190,7 @@ pub fn run(spec: &WindowSpec, input_data: &Input, cuts: &[usize], restart: impl 
         if end > start {
             operator.process(rows, batch, &progress, &mut out).unwrap();
         }
-        if restart(number) {
-            operator = restarted(&operator, spec);
-        }
+        operator = after(number, operator);
         start = end;
         drain(&mut out, &mut batches, &mut meta, &mut letters);
     }
@@ -216,7 +229,7 @@ fn drain(
             let record = rows.meta.record(i);
             let offset = rows.meta.offset(i);
             assert_eq!(record.value(), Some(format!("event {}", (offset - 10) / 2).as_bytes()));
-            assert_eq!(record.batch.partition, 3);
+            assert_eq!(record.batch.task, TaskId::new(3));
             meta.push((offset, rows.meta.event_time(i), rows.meta.trigger(i)));
         }
         batches.push(rows.columns);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::*;
 use arrow::datatypes::*;
 use millstream_core::rows::MetaColumns;
-use millstream_core::{Progress, RawBatch, Rows, StepOutput, Watermark};
+use millstream_core::{Progress, RawBatch, Rows, StepOutput, TaskId, Watermark};
 
 use super::random::Draw;
 use crate::window::WindowOperator;
@@ -93,7 +93,8 @@ fn feed(
         let shops: ArrayRef = Arc::new(StringArray::from_iter_values(chunk.iter().map(|e| format!("shop {}", e.1))));
         let times: ArrayRef = Arc::new(TimestampMillisecondArray::from_iter_values(chunk.iter().map(|e| e.1 * 1000)));
         let batch = RecordBatch::try_new(schema.clone(), vec![cards, amounts, shops, times]).unwrap();
-        let (mut raw, mut meta, mut progress) = (RawBatch::new(TaskId::new(0)), MetaColumns::default(), Progress::default());
+        let (mut raw, mut meta, mut progress) =
+            (RawBatch::new(TaskId::new(0)), MetaColumns::default(), Progress::default());
         for (i, &(_, seconds)) in chunk.iter().enumerate() {
             raw.push(offset, 0, None, Some(b"x"), &[]);
             meta.records.push((0, i as u32));
