@@ -13,7 +13,7 @@ use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMi
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion_common::ScalarValue;
 use millstream_core::rows::MetaColumns;
-use millstream_core::{Progress, RawBatch, Result, Rows, StateWriter, StepOutput, Watermark};
+use millstream_core::{Progress, RawBatch, Result, Rows, StateWriter, StepOutput, TaskId, Watermark};
 use millstream_features::window::WindowOperator;
 use millstream_features::window::spec::{Emit, Frame, Function, LatePolicy, WindowFunction, WindowSpec};
 
@@ -96,7 +96,8 @@ fn batches(schema: &SchemaRef, events: &[(usize, f64, i64)], size: usize) -> Res
         let columns = RecordBatch::try_new(schema.clone(), columns).map_err(|e| {
             millstream_core::Error::new(millstream_features::window::codes::WINDOW_COLUMNS, e.to_string())
         })?;
-        let (mut raw, mut meta, mut progress) = (RawBatch::new(TaskId::new(0)), MetaColumns::default(), Progress::default());
+        let (mut raw, mut meta, mut progress) =
+            (RawBatch::new(TaskId::new(0)), MetaColumns::default(), Progress::default());
         for (i, event) in chunk.iter().enumerate() {
             raw.push(offset, event.2, None, Some(b"{}"), &[]);
             meta.records.push((0, i as u32));
