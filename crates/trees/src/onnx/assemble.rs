@@ -40,10 +40,13 @@ fn needs_lists(draft: &Draft<impl Real>, ensembles: &[Rc<Spec>], outputs: usize)
         if single_target(spec, ranges).is_some() {
             continue;
         }
-        let targets = |&(from, to): &(u32, u32)| spec.weights[from as usize..to as usize].iter().map(|&(target, _)| target);
+        let targets =
+            |&(from, to): &(u32, u32)| spec.weights[from as usize..to as usize].iter().map(|&(target, _)| target);
         // Each leaf must give to the same targets, to each once: then the sums are those of vectors.
         let all = sorted(ranges.first().map(targets));
-        if all.windows(2).any(|pair| pair[0] == pair[1]) || ranges.iter().any(|range| sorted(Some(targets(range))) != all) {
+        if all.windows(2).any(|pair| pair[0] == pair[1])
+            || ranges.iter().any(|range| sorted(Some(targets(range))) != all)
+        {
             return true;
         }
         vectors = vectors.saturating_add(ranges.len().saturating_mul(outputs));
@@ -84,7 +87,8 @@ pub(super) fn assemble<T: Real>(
     let lists_needed = needs_lists(&draft, ensembles, outputs);
     let mut sparse = Sparse { forest: forest.clone(), lists: Vec::new(), weights: Vec::new() };
     if lists_needed {
-        let widen = |spec: &Rc<Spec>| spec.weights.iter().map(|&(target, weight)| (target, T::from_f64(weight))).collect();
+        let widen =
+            |spec: &Rc<Spec>| spec.weights.iter().map(|&(target, weight)| (target, T::from_f64(weight))).collect();
         sparse.weights = ensembles.iter().map(widen).collect();
     }
     // A tree is moved to its last use, and copied for those before it.

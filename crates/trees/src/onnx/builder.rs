@@ -243,10 +243,18 @@ impl<'m, 'a> Builder<'m, 'a> {
             Value::Constant(constant) => {
                 let one_row = constant.dims.last().copied().unwrap_or(1) == constant.dims.iter().product::<usize>();
                 let numbers = constant.numbers().filter(|_| one_row);
-                let numbers = numbers.ok_or_else(|| node.unsupported("", "a constant of several rows, or of strings"))?;
+                let numbers =
+                    numbers.ok_or_else(|| node.unsupported("", "a constant of several rows, or of strings"))?;
                 let registers = self.constants(numbers)?.into();
                 let ty = constant.ty;
-                Ok(Row { ty, stage: Stage::Constant, registers, rounded: ty == Type::Single, lazy: false, labels: None })
+                Ok(Row {
+                    ty,
+                    stage: Stage::Constant,
+                    registers,
+                    rounded: ty == Type::Single,
+                    lazy: false,
+                    labels: None,
+                })
             }
             Value::Bad(why) => Err(LoadError::unsupported(why.0.clone(), why.1.clone())),
         }
@@ -299,7 +307,11 @@ impl<'m, 'a> Builder<'m, 'a> {
         let out = self.registers(width)?;
         let args = args.iter().map(|arg| arg.registers.iter().copied().collect()).collect();
         let step = Step { op, kind, args, out, width: width as u32 };
-        if stage == Stage::Before { self.before.push(step) } else { self.after.push(step) }
+        if stage == Stage::Before {
+            self.before.push(step)
+        } else {
+            self.after.push(step)
+        }
         let registers = (out..out + width as u32).collect();
         Ok(Row { ty, stage, registers, rounded: ty == Type::Single, lazy: false, labels: None })
     }

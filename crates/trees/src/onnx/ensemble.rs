@@ -22,9 +22,20 @@ pub(super) enum Mode {
 /// A node of a tree, with children as indexes of [`Spec::nodes`].
 #[derive(Clone, Copy, Debug)]
 pub(super) enum SpecNode {
-    Split { mode: Mode, feature: u32, value: f64, tracks_true: bool, yes: u32, no: u32 },
+    Split {
+        mode: Mode,
+        feature: u32,
+        value: f64,
+        tracks_true: bool,
+        yes: u32,
+        no: u32,
+    },
     /// Its weights: a range of [`Spec::weights`]. `value` is the node's own, which counts for a leaf without weights.
-    Leaf { from: u32, to: u32, value: f64 },
+    Leaf {
+        from: u32,
+        to: u32,
+        value: f64,
+    },
 }
 
 /// How the trees' results become one.
@@ -90,7 +101,9 @@ impl Labels {
 fn numbers(node: &NodeProto<'_>, name: &str, tensor: &str) -> Result<Vec<f64>, LoadError> {
     let plain: Vec<f64> = node.floats(name)?.into_iter().map(f64::from).collect();
     match node.tensor(tensor)? {
-        Some(_) if !plain.is_empty() => Err(node.malformed(tensor, format!("stands beside `{name}`; only one of them may"))),
+        Some(_) if !plain.is_empty() => {
+            Err(node.malformed(tensor, format!("stands beside `{name}`; only one of them may")))
+        }
         Some(tensor) => match tensor.data()? {
             Data::Numbers(numbers) => Ok(numbers),
             Data::Strings(_) => Err(node.malformed(name, "is a tensor of strings")),
@@ -115,7 +128,9 @@ fn index(node: &NodeProto<'_>, part: &str, value: i64, count: usize) -> Result<u
 
 fn feature(node: &NodeProto<'_>, tree: usize, id: i64, value: i64, columns: usize) -> Result<u32, LoadError> {
     let found = u32::try_from(value).ok().filter(|&value| (value as usize) < columns);
-    found.ok_or_else(|| at(node, tree, id, "nodes_featureids", format!("splits on feature {value}, its input has {columns}")))
+    found.ok_or_else(|| {
+        at(node, tree, id, "nodes_featureids", format!("splits on feature {value}, its input has {columns}"))
+    })
 }
 
 /// An error at a node of a tree.
@@ -300,8 +315,9 @@ impl Spec {
             },
             transform: match node.int("post_transform", 0)? {
                 0 => Transform::None,
-                1 => Transform::Softmax,
-                2 => Transform::Logistic,
+                // ONNX Runtime reads these two the other way round than the specification has them; its numbers count.
+                1 => Transform::Logistic,
+                2 => Transform::Softmax,
                 3 => Transform::SoftmaxZero,
                 4 => Transform::Probit,
                 other => return Err(node.malformed("post_transform", format!("is {other}; 0 to 4 is allowed"))),
@@ -315,7 +331,11 @@ impl Spec {
         let mut members = members.split(|member| member.is_nan());
         for at_node in 0..splits {
             let child = |part: &str, child: i64, leaf: i64| -> Result<u32, LoadError> {
-                if leaf == 0 { index(node, part, child, splits) } else { Ok(splits as u32 + index(node, part, child, leaves)?) }
+                if leaf == 0 {
+                    index(node, part, child, splits)
+                } else {
+                    Ok(splits as u32 + index(node, part, child, leaves)?)
+                }
             };
             let code = modes[at_node];
             let mode = match code as i64 {
@@ -363,7 +383,11 @@ impl Spec {
         let (count, targets) = (self.base.len(), self.targets);
         // Two for one class would write beyond the row's one score.
         let allowed = count == 0 || count == targets || (self.labels.is_some() && targets <= 2 && count == 1);
-        if allowed { Ok(()) } else { Err(node.malformed("base_values", format!("holds {count} numbers for {targets} targets"))) }
+        if allowed {
+            Ok(())
+        } else {
+            Err(node.malformed("base_values", format!("holds {count} numbers for {targets} targets")))
+        }
     }
 }
 
@@ -391,7 +415,11 @@ fn aggregate(node: &NodeProto<'_>, name: &str) -> Result<Aggregate, LoadError> {
         "AVERAGE" => Aggregate::Average,
         "MIN" => Aggregate::Min,
         "MAX" => Aggregate::Max,
-        other => return Err(node.malformed("aggregate_function", format!("is `{}`", other.chars().take(40).collect::<String>()))),
+        other => {
+            return Err(
+                node.malformed("aggregate_function", format!("is `{}`", other.chars().take(40).collect::<String>()))
+            );
+        }
     })
 }
 
@@ -402,7 +430,11 @@ pub(super) fn transform(node: &NodeProto<'_>, name: &str) -> Result<Transform, L
         "LOGISTIC" => Transform::Logistic,
         "SOFTMAX_ZERO" => Transform::SoftmaxZero,
         "PROBIT" => Transform::Probit,
-        other => return Err(node.malformed("post_transform", format!("is `{}`", other.chars().take(40).collect::<String>()))),
+        other => {
+            return Err(
+                node.malformed("post_transform", format!("is `{}`", other.chars().take(40).collect::<String>()))
+            );
+        }
     })
 }
 

@@ -57,7 +57,12 @@ impl Graph {
     }
 
     /// Computes the forest's features of the rows that `features` has place for; `value` gives an input of a row.
-    pub(super) fn prepare(&self, value: impl Fn(usize, usize) -> f64, features: &mut [f64], buffers: &mut GraphBuffers) {
+    pub(super) fn prepare(
+        &self,
+        value: impl Fn(usize, usize) -> f64,
+        features: &mut [f64],
+        buffers: &mut GraphBuffers,
+    ) {
         let Some(before) = &self.before else { return };
         let GraphBuffers { registers, work } = buffers;
         registers.clear();

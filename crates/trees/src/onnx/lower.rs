@@ -100,8 +100,16 @@ struct Chain<'a, 'n> {
 
 impl Chain<'_, '_> {
     /// Collects the members of the set, and gives back the branch that is taken by all others.
-    fn follow(&self, mut next: u32, members: &mut Vec<f64>, missing: &mut bool, seen: &mut [bool]) -> Result<u32, LoadError> {
-        while let SpecNode::Split { mode: Mode::Equal, feature, value, tracks_true, yes, no } = self.spec.nodes[next as usize] {
+    fn follow(
+        &self,
+        mut next: u32,
+        members: &mut Vec<f64>,
+        missing: &mut bool,
+        seen: &mut [bool],
+    ) -> Result<u32, LoadError> {
+        while let SpecNode::Split { mode: Mode::Equal, feature, value, tracks_true, yes, no } =
+            self.spec.nodes[next as usize]
+        {
             if feature != self.feature || yes != self.yes || next == yes {
                 break;
             }
@@ -135,7 +143,11 @@ fn threshold<T: Real>(mode: Mode, value: T, rounded: bool) -> T {
         (Mode::Less | Mode::AtLeast, false) => below(value),
         (_, false) => value,
     };
-    if rounded && !crate::forest::is_nan(threshold) { T::from_f64(rounded_threshold(threshold.to_f64())) } else { threshold }
+    if rounded && !crate::forest::is_nan(threshold) {
+        T::from_f64(rounded_threshold(threshold.to_f64()))
+    } else {
+        threshold
+    }
 }
 
 /// The float64 `t` for which `x <= t` is the same as `(x as f32) <= threshold`: the middle between the greatest float32
@@ -159,20 +171,29 @@ mod tests {
 
     #[test]
     fn a_rounded_threshold_splits_where_the_rounded_input_does() {
-        let ends = [0.0, -0.0, 1.0, -1.0, 0.1, -0.3, 16_777_217.0, 1e-45, 1e-50, -1e-46, 1e39, -1e39, f64::MAX, f64::INFINITY];
+        let ends =
+            [0.0, -0.0, 1.0, -1.0, 0.1, -0.3, 16_777_217.0, 1e-45, 1e-50, -1e-46, 1e39, -1e39, f64::MAX, f64::INFINITY];
         let floats = [f32::MAX, f32::MIN, f32::MIN_POSITIVE, f32::INFINITY, f32::NEG_INFINITY, 3.0].map(f64::from);
-        for threshold in ends.into_iter().chain(floats).chain((0..2000).map(|i| f64::from(i).sin() * 10f64.powi(i % 80 - 45))) {
+        for threshold in
+            ends.into_iter().chain(floats).chain((0..2000).map(|i| f64::from(i).sin() * 10f64.powi(i % 80 - 45)))
+        {
             let moved = rounded_threshold(threshold);
-            let near = [moved, moved.next_up(), moved.next_down(), threshold, threshold.next_up(), threshold.next_down()];
+            let near =
+                [moved, moved.next_up(), moved.next_down(), threshold, threshold.next_up(), threshold.next_down()];
             for x in near.into_iter().chain(ends).chain(floats) {
-                assert_eq!(x <= moved, f64::from(x as f32) <= threshold, "{x:e} against {threshold:e}, moved to {moved:e}");
+                assert_eq!(
+                    x <= moved,
+                    f64::from(x as f32) <= threshold,
+                    "{x:e} against {threshold:e}, moved to {moved:e}"
+                );
             }
         }
     }
 
     #[test]
     fn every_comparison_becomes_at_most() {
-        let values = [f32::NEG_INFINITY, f32::MIN, -1.0, -0.0, 0.0, f32::from_bits(1), 1.0, f32::MAX, f32::INFINITY, f32::NAN];
+        let values =
+            [f32::NEG_INFINITY, f32::MIN, -1.0, -0.0, 0.0, f32::from_bits(1), 1.0, f32::MAX, f32::INFINITY, f32::NAN];
         for value in values {
             for x in values.into_iter().filter(|x| !x.is_nan()) {
                 let left = |mode| x <= threshold(mode, value, false);

@@ -11,15 +11,17 @@ use super::value::{Constant, Leaves, Row, Type, Value};
 use crate::error::LoadError;
 
 /// What an error says beside the operator's name.
-const KNOWN: &str = "operators around the tree ensembles may be those of scikit-learn's, XGBoost's, LightGBM's and CatBoost's \
-                     converters: casts, scaling, imputing, one-hot encoding, arithmetic, comparisons, softmax, sums, labels";
+const KNOWN: &str = "around tree ensembles: casts, scaling, imputing, one-hot encoding, arithmetic, softmax, labels";
 
 impl<'a> Builder<'_, 'a> {
     /// The results of a node.
     pub(super) fn node(&mut self, node: &NodeProto<'a>) -> Result<Vec<Value>, LoadError> {
         let ml = node.domain == "ai.onnx.ml";
         if !ml && !matches!(node.domain, "" | "ai.onnx") {
-            return Err(node.unsupported("", format!("an operator of domain `{}`", node.domain.chars().take(60).collect::<String>())));
+            return Err(node.unsupported(
+                "",
+                format!("an operator of domain `{}`", node.domain.chars().take(60).collect::<String>()),
+            ));
         }
         let unary = |builder: &mut Self, op| Ok(vec![builder.unary(node, op, None)?]);
         let binary = |builder: &mut Self, op| Ok(vec![builder.binary(node, op)?]);
@@ -67,7 +69,7 @@ impl<'a> Builder<'_, 'a> {
             (false, "ReduceMean") => self.reduce(node, Reduce::Mean),
             (false, "ReduceMax") => self.reduce(node, Reduce::Max),
             (false, "ReduceMin") => self.reduce(node, Reduce::Min),
-            _ => Err(node.unsupported("", format!("this operator ({KNOWN})"))),
+            _ => Err(node.unsupported("", format!("this operator ({KNOWN} are)"))),
         }
     }
 
@@ -83,7 +85,8 @@ impl<'a> Builder<'_, 'a> {
             Value::Leaves(Leaves { ty, parts }) if parts.len() == 1 => {
                 let ty = to.unwrap_or(ty);
                 self.spend(parts.iter().map(|(_, table)| table.len()).sum())?;
-                let map = |(tree, table): (usize, Rc<[f64]>)| (tree, table.iter().map(|&x| op.apply(ty.kind(), x)).collect());
+                let map =
+                    |(tree, table): (usize, Rc<[f64]>)| (tree, table.iter().map(|&x| op.apply(ty.kind(), x)).collect());
                 Ok(Value::Leaves(Leaves { ty, parts: parts.into_iter().map(map).collect() }))
             }
             _ => {
@@ -120,7 +123,9 @@ impl<'a> Builder<'_, 'a> {
             return Ok(folded);
         }
         let left = match (left, &right) {
-            (Value::Leaves(mut sum), Value::Leaves(next)) if op == Binary::Add && sum.ty == next.ty && next.parts.len() == 1 => {
+            (Value::Leaves(mut sum), Value::Leaves(next))
+                if op == Binary::Add && sum.ty == next.ty && next.parts.len() == 1 =>
+            {
                 sum.parts.extend(next.parts.iter().cloned());
                 return Ok(Value::Leaves(sum));
             }
@@ -141,7 +146,9 @@ impl<'a> Builder<'_, 'a> {
     /// Computes at once what depends on constants and one tree only.
     fn fold(&mut self, op: Binary, left: &Value, right: &Value) -> Result<Option<Value>, LoadError> {
         let single = |value: &Value| match value {
-            Value::Leaves(leaves) if leaves.parts.len() == 1 => leaves.parts.first().cloned().map(|part| (leaves.ty, part)),
+            Value::Leaves(leaves) if leaves.parts.len() == 1 => {
+                leaves.parts.first().cloned().map(|part| (leaves.ty, part))
+            }
             _ => None,
         };
         let number = |value: &Value| match value {
@@ -152,18 +159,23 @@ impl<'a> Builder<'_, 'a> {
             _ => None,
         };
         let ty = |ty: Type| if op.is_comparison() { Type::Bool } else { ty };
-        let (ty, tree, table): (Type, usize, Rc<[f64]>) = match (single(left), single(right), number(left), number(right)) {
-            (Some((t, (tree, a))), _, _, Some((_, b))) => (ty(t), tree, a.iter().map(|&a| op.apply(t.kind(), a, b)).collect()),
-            (_, Some((t, (tree, b))), Some((_, a)), _) => (ty(t), tree, b.iter().map(|&b| op.apply(t.kind(), a, b)).collect()),
-            (Some((t, (tree, a))), Some((_, (other, b))), ..) if tree == other => {
-                (ty(t), tree, a.iter().zip(b.iter()).map(|(&a, &b)| op.apply(t.kind(), a, b)).collect())
-            }
-            (_, _, Some((t, a)), Some((_, b))) => {
-                let folded = Constant::row(ty(t), vec![op.apply(t.kind(), a, b)]);
-                return Ok(Some(Value::Constant(Rc::new(folded))));
-            }
-            _ => return Ok(None),
-        };
+        let (ty, tree, table): (Type, usize, Rc<[f64]>) =
+            match (single(left), single(right), number(left), number(right)) {
+                (Some((t, (tree, a))), _, _, Some((_, b))) => {
+                    (ty(t), tree, a.iter().map(|&a| op.apply(t.kind(), a, b)).collect())
+                }
+                (_, Some((t, (tree, b))), Some((_, a)), _) => {
+                    (ty(t), tree, b.iter().map(|&b| op.apply(t.kind(), a, b)).collect())
+                }
+                (Some((t, (tree, a))), Some((_, (other, b))), ..) if tree == other => {
+                    (ty(t), tree, a.iter().zip(b.iter()).map(|(&a, &b)| op.apply(t.kind(), a, b)).collect())
+                }
+                (_, _, Some((t, a)), Some((_, b))) => {
+                    let folded = Constant::row(ty(t), vec![op.apply(t.kind(), a, b)]);
+                    return Ok(Some(Value::Constant(Rc::new(folded))));
+                }
+                _ => return Ok(None),
+            };
         self.spend(table.len())?;
         Ok(Some(Value::Leaves(Leaves { ty, parts: vec![(tree, table)] })))
     }
@@ -174,7 +186,11 @@ impl<'a> Builder<'_, 'a> {
         match self.value(node, 0)? {
             // Labels as strings stay what they are.
             Value::Row(row) if matches!(row.ty, Type::Text | Type::Label) => {
-                if to == element::STRING { Ok(vec![Value::Row(row)]) } else { Err(node.unsupported("", "a cast of strings to numbers")) }
+                if to == element::STRING {
+                    Ok(vec![Value::Row(row)])
+                } else {
+                    Err(node.unsupported("", "a cast of strings to numbers"))
+                }
             }
             _ if to == element::STRING => Err(node.unsupported("", "a cast of numbers to strings")),
             Value::Row(row) if row.ty == ty => Ok(vec![Value::Row(row)]),
@@ -211,7 +227,8 @@ impl<'a> Builder<'_, 'a> {
         for &index in wanted {
             let index = if index < 0.0 { index + width } else { index };
             let register = (index >= 0.0 && index < width).then(|| row.registers[index as usize]);
-            registers.push(register.ok_or_else(|| node.malformed("input", format!("column {index} of {width} is meant")))?);
+            registers
+                .push(register.ok_or_else(|| node.malformed("input", format!("column {index} of {width} is meant")))?);
         }
         Ok(vec![Value::Row(Row { registers: registers.into(), ..row })])
     }
@@ -281,7 +298,8 @@ impl<'a> Builder<'_, 'a> {
                 node.ints("shape")?.into_iter().map(|dim| dim as f64).collect()
             };
             let columns: f64 = shape.iter().skip(1).product();
-            if !matches!(shape.first(), Some(&first) if first == -1.0 || first == 0.0) || columns.abs() != width as f64 {
+            if !matches!(shape.first(), Some(&first) if first == -1.0 || first == 0.0) || columns.abs() != width as f64
+            {
                 let rows_only = matches!(shape.as_slice(), [-1.0] if width == 1) || columns == -1.0;
                 if !rows_only {
                     return Err(node.unsupported("", format!("a change of shape to {shape:?} of rows of {width}")));
@@ -301,7 +319,8 @@ impl<'a> Builder<'_, 'a> {
         };
         let (starts, ends) = (list(self, 1, "starts")?, list(self, 2, "ends")?);
         let (axes, steps) = (list(self, 3, "axes")?, list(self, 4, "steps")?);
-        let ([start], [end], [1.0 | -1.0], [] | [1.0]) = (starts.as_slice(), ends.as_slice(), axes.as_slice(), steps.as_slice())
+        let ([start], [end], [1.0 | -1.0], [] | [1.0]) =
+            (starts.as_slice(), ends.as_slice(), axes.as_slice(), steps.as_slice())
         else {
             return Err(node.unsupported("", "a slice of anything but columns side by side"));
         };
@@ -331,7 +350,11 @@ impl<'a> Builder<'_, 'a> {
         if node.inputs.get(1).is_some_and(|name| !name.is_empty()) {
             axes = self.constant(node, 1)?.numbers().unwrap_or_default().iter().map(|&axis| axis as i64).collect();
         }
-        if matches!(axes.as_slice(), [1 | -1]) { Ok(()) } else { Err(node.unsupported("axis", format!("axes {axes:?}; only columns"))) }
+        if matches!(axes.as_slice(), [1 | -1]) {
+            Ok(())
+        } else {
+            Err(node.unsupported("axis", format!("axes {axes:?}; only columns")))
+        }
     }
 
     fn softmax(&mut self, node: &NodeProto<'a>) -> Result<Vec<Value>, LoadError> {
@@ -437,7 +460,8 @@ impl<'a> Builder<'_, 'a> {
         if !classes.is_empty() {
             return Err(node.unsupported("classes_strings", "a label encoder of operator set 1"));
         }
-        let tensor = |name: &str| -> Result<Option<Data>, LoadError> { node.tensor(name)?.map(|t| t.data()).transpose() };
+        let tensor =
+            |name: &str| -> Result<Option<Data>, LoadError> { node.tensor(name)?.map(|t| t.data()).transpose() };
         let numbers = |kind: &str| -> Result<Vec<f64>, LoadError> {
             let mut all: Vec<f64> = node.floats(&format!("{kind}_floats"))?.into_iter().map(f64::from).collect();
             all.extend(node.ints(&format!("{kind}_int64s"))?.into_iter().map(|int| int as f64));
@@ -465,7 +489,9 @@ impl<'a> Builder<'_, 'a> {
         };
         let encode = |keys: &[f64]| -> Result<Lookup, LoadError> {
             if keys.len() != values.len() {
-                return Err(node.malformed("values", format!("holds {} items, there are {} keys", values.len(), keys.len())));
+                return Err(
+                    node.malformed("values", format!("holds {} items, there are {} keys", values.len(), keys.len()))
+                );
             }
             Ok(Lookup::new(keys, &values, default))
         };

@@ -144,7 +144,7 @@ impl Step {
         let kind = self.kind;
         match &self.op {
             Op::Softmax => {
-                scores::softmax(kind, work);
+                scores::softmax_of(kind, work);
                 registers[out..out + width].copy_from_slice(work);
             }
             Op::Transform(transform) => {

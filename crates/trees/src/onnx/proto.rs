@@ -92,7 +92,8 @@ impl<'a> ModelProto<'a> {
             }
             limit(model.opsets.len(), VALUES_MAX, "opset_import")?;
         }
-        let graph = graph.ok_or_else(|| LoadError::malformed(Place::part("graph"), "is missing; the file is cut short"))?;
+        let graph =
+            graph.ok_or_else(|| LoadError::malformed(Place::part("graph"), "is missing; the file is cut short"))?;
         for field in Fields::new(graph, "graph") {
             let field = field?;
             match field.number {
@@ -292,7 +293,10 @@ impl<'a> TensorProto<'a> {
             Data::Strings(strings) => strings.len(),
         };
         if seen != count {
-            return Err(LoadError::malformed(self.place(), format!("it holds {seen} elements, its dimensions say {count}")));
+            return Err(LoadError::malformed(
+                self.place(),
+                format!("it holds {seen} elements, its dimensions say {count}"),
+            ));
         }
         Ok(data)
     }
@@ -339,7 +343,9 @@ impl<'a> TensorProto<'a> {
             element::UINT16 => each(raw, |bytes| f64::from(u16::from_le_bytes(bytes))),
             element::UINT32 => each(raw, |bytes| f64::from(u32::from_le_bytes(bytes))),
             element::UINT64 => each(raw, |bytes| u64::from_le_bytes(bytes) as f64),
-            other => return Err(LoadError::unsupported(self.place(), format!("a tensor with elements of type {other}"))),
+            other => {
+                return Err(LoadError::unsupported(self.place(), format!("a tensor with elements of type {other}")));
+            }
         })
     }
 }

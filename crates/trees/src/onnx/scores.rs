@@ -88,14 +88,17 @@ impl Scores {
     }
 
     fn regress(&self, sums: &[f64], has: &[f64], raw: &mut [f64]) {
-        let base = |target: usize| self.base.get(target).copied().unwrap_or(0.0);
+        let single = raw.len() == 1;
         for (target, raw) in raw.iter_mut().enumerate() {
+            // With several targets, one that no leaf gave to is zero, whatever its base value.
+            let given = has[target] != 0.0;
+            let base = self.base.get(target).copied().filter(|_| given || single).unwrap_or(0.0);
             let score = match self.aggregate {
                 Aggregate::Average => self.kind.round(sums[target] / self.trees),
-                Aggregate::Min | Aggregate::Max if has[target] == 0.0 => 0.0,
+                Aggregate::Min | Aggregate::Max if !given => 0.0,
                 _ => sums[target],
             };
-            *raw = self.kind.round(score + base(target));
+            *raw = self.kind.round(score + base);
         }
     }
 
@@ -127,7 +130,14 @@ impl Scores {
         f64::from(u8::from(raw[0] > 0.0))
     }
 
-    fn classify_two(&self, classifier: &Classifier, sums: &[f64], has: &[f64], raw: &mut [f64], out: &mut [f64]) -> f64 {
+    fn classify_two(
+        &self,
+        classifier: &Classifier,
+        sums: &[f64],
+        has: &[f64],
+        raw: &mut [f64],
+        out: &mut [f64],
+    ) -> f64 {
         let round = |x: f64| self.kind.round(x);
         raw.copy_from_slice(sums);
         let mut both = has[1] != 0.0;
@@ -145,7 +155,13 @@ impl Scores {
             [base] => raw[0] = round(raw[0] + base),
             _ => {}
         }
-        let positive_score = if has[1] != 0.0 { raw[1] } else if has[0] != 0.0 { raw[0] } else { 0.0 };
+        let positive_score = if has[1] != 0.0 {
+            raw[1]
+        } else if has[0] != 0.0 {
+            raw[0]
+        } else {
+            0.0
+        };
         let second = if !classifier.binary {
             Second::None
         } else if classifier.positive {
@@ -156,10 +172,16 @@ impl Scores {
         let limit = if second == Second::Complement { 0.5 } else { 0.0 };
         let positive = positive_score > limit;
         if both {
+            // A score that no leaf gave to counts as zero, although the label is found with its base value.
+            raw.iter_mut().zip(has).filter(|(_, has)| **has == 0.0).for_each(|(raw, _)| *raw = 0.0);
             out.copy_from_slice(raw);
             self.transform(out);
         } else {
-            self.single_score(raw, out, if second == Second::None && self.base.is_empty() { Second::Mixed } else { second });
+            self.single_score(
+                raw,
+                out,
+                if second == Second::None && self.base.is_empty() { Second::Mixed } else { second },
+            );
         }
         match (classifier.binary, positive) {
             (true, positive) => classifier.labels[usize::from(positive)],
@@ -174,13 +196,14 @@ impl Scores {
             (out[0], out[1]) = (probit(score), 0.0);
             return;
         }
+        let logistic_wanted = second != Second::None && self.transform == Transform::Logistic;
         (raw[0], raw[1]) = match second {
             Second::None => (score, 0.0),
-            Second::Complement => (self.kind.round(1.0 - score), score),
-            Second::Mixed => (-score, score),
+            Second::Complement if !logistic_wanted => (self.kind.round(1.0 - score), score),
+            _ => (-score, score),
         };
         out.copy_from_slice(raw);
-        if second == Second::Mixed && self.transform == Transform::Logistic {
+        if logistic_wanted {
             out.iter_mut().for_each(|x| *x = logistic(*x));
         }
     }
@@ -196,7 +219,7 @@ pub(super) fn transform(transform: Transform, kind: Kind, scores: &mut [f64]) {
         Transform::None => {}
         Transform::Logistic => scores.iter_mut().for_each(|x| *x = logistic(*x)),
         Transform::Probit => scores.iter_mut().for_each(|x| *x = probit(*x)),
-        Transform::Softmax => softmax(kind, scores),
+        Transform::Softmax => softmax(scores),
         Transform::SoftmaxZero => softmax_zero(kind, scores),
     }
 }
@@ -209,52 +232,65 @@ fn logistic(x: f64) -> f64 {
 }
 
 fn probit(x: f64) -> f64 {
-    const SQRT_2: f32 = 1.414_213_6;
     let x = 2.0 * (x as f32) - 1.0;
-    f64::from(SQRT_2 * inverse_erf(x))
+    f64::from(std::f32::consts::SQRT_2 * inverse_erf(x))
 }
 
-/// The approximation of the inverse error function that ONNX Runtime has.
+/// The approximation of the inverse error function that ONNX Runtime has, with its own idea of π.
+#[allow(clippy::approx_constant)]
 fn inverse_erf(x: f32) -> f32 {
     let sign = if x < 0.0 { -1.0 } else { 1.0 };
-    let log = f64::from((1.0 - x) * (1.0 + x)).ln() as f32;
+    let log = ((1.0 - x) * (1.0 + x)).ln();
     let v = 2.0 / (3.14159 * 0.147) + 0.5 * log;
     let v2 = 1.0 / 0.147 * log;
     let v3 = -v + (v * v - v2).sqrt();
     sign * v3.sqrt()
 }
 
-fn exp(kind: Kind, x: f64) -> f64 {
-    if kind == Kind::Single { f64::from(exp32(x as f32)) } else { x.exp() }
-}
-
-/// Class probabilities.
-pub(super) fn softmax(kind: Kind, scores: &mut [f64]) {
-    let lowest = if kind == Kind::Single { f64::from(f32::MIN) } else { f64::MIN };
-    let max = scores.iter().fold(lowest, |max, &x| if x > max { x } else { max });
-    let mut sum = 0.0;
+/// Class probabilities, in float32 whatever the scores are.
+fn softmax(scores: &mut [f64]) {
+    let max = greatest_single(scores);
+    let mut sum = 0.0f32;
     for x in scores.iter_mut() {
-        *x = exp(kind, kind.round(*x - max));
-        sum = kind.round(sum + *x);
+        let power = exp32(*x as f32 - max);
+        *x = f64::from(power);
+        sum += power;
     }
-    scores.iter_mut().for_each(|x| *x = kind.round(*x / sum));
+    scores.iter_mut().for_each(|x| *x = f64::from(*x as f32 / sum));
 }
 
 /// Class probabilities in which a score of zero stays (nearly) zero.
 fn softmax_zero(kind: Kind, scores: &mut [f64]) {
-    let lowest = if kind == Kind::Single { f64::from(f32::MIN) } else { f64::MIN };
-    let max = scores.iter().fold(lowest, |max, &x| if x > max { x } else { max });
-    let zero = exp(kind, -max);
+    let max = greatest_single(scores);
+    let zero = exp32(-max);
+    let mut sum = 0.0f32;
+    for x in scores.iter_mut() {
+        let score = *x as f32;
+        let power = if score.abs() > 0.000_000_1 { exp32(score - max) } else { score * zero };
+        if score.abs() > 0.000_000_1 {
+            sum += power;
+        }
+        *x = f64::from(power);
+    }
+    scores.iter_mut().for_each(|x| *x = kind.round(*x / f64::from(sum)));
+}
+
+fn greatest_single(scores: &[f64]) -> f32 {
+    scores.iter().fold(f32::MIN, |max, &x| if x as f32 > max { x as f32 } else { max })
+}
+
+/// What the operator `Softmax` computes.
+pub(super) fn softmax_of(kind: Kind, scores: &mut [f64]) {
+    if kind == Kind::Single {
+        return softmax(scores);
+    }
+    let max = scores.iter().fold(f64::MIN, |max, &x| max.max(x));
     let mut sum = 0.0;
     for x in scores.iter_mut() {
-        if x.abs() > f64::from(0.000_000_1f32) {
-            *x = exp(kind, kind.round(*x - max));
-            sum = kind.round(sum + *x);
-        } else {
-            *x = kind.round(*x * zero);
-        }
+        *x = (*x - max).exp();
+        sum += *x;
     }
-    scores.iter_mut().for_each(|x| *x = kind.round(*x / sum));
+    scores.iter_mut().for_each(|x| *x /= sum);
 }
 
 /// The place of the greatest score.

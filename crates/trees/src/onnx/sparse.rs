@@ -38,9 +38,9 @@ impl<T: Real> Sparse<T> {
                 let sum = &mut sums[target];
                 match lists.aggregate {
                     Aggregate::Sum | Aggregate::Average => *sum += weight,
-                    Aggregate::Min if has[target] && !(weight < *sum) => {}
-                    Aggregate::Max if has[target] && !(weight > *sum) => {}
-                    Aggregate::Min | Aggregate::Max => *sum = weight,
+                    Aggregate::Min if !has[target] || weight < *sum => *sum = weight,
+                    Aggregate::Max if !has[target] || weight > *sum => *sum = weight,
+                    Aggregate::Min | Aggregate::Max => {}
                 }
                 has[target] = true;
             }

@@ -95,7 +95,10 @@ impl Constant {
         let data = tensor.data()?;
         let ty = Type::of_element(tensor.data_type);
         let ty = ty.ok_or_else(|| {
-            LoadError::unsupported(Place::part("tensor"), format!("a tensor with elements of type {}", tensor.data_type))
+            LoadError::unsupported(
+                Place::part("tensor"),
+                format!("a tensor with elements of type {}", tensor.data_type),
+            )
         })?;
         let dims = tensor.dims.iter().map(|&dim| usize::try_from(dim).unwrap_or(0)).collect();
         Ok(Self { ty, dims, data })

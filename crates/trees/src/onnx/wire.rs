@@ -82,8 +82,7 @@ impl<'a> Wire<'a> {
     }
 
     pub(super) fn text(self, what: &str) -> Result<&'a str, LoadError> {
-        std::str::from_utf8(self.bytes(what)?)
-            .map_err(|_| LoadError::malformed(Place::part(what), "is not UTF-8"))
+        std::str::from_utf8(self.bytes(what)?).map_err(|_| LoadError::malformed(Place::part(what), "is not UTF-8"))
     }
 
     pub(super) fn int(self, what: &str) -> Result<i64, LoadError> {
@@ -105,7 +104,9 @@ impl<'a> Wire<'a> {
         };
         while !bytes.is_empty() {
             let value = varint(&mut bytes);
-            into.push(value.ok_or_else(|| LoadError::malformed(Place::part(what), "a number is cut short"))?.cast_signed());
+            into.push(
+                value.ok_or_else(|| LoadError::malformed(Place::part(what), "a number is cut short"))?.cast_signed(),
+            );
         }
         Ok(())
     }
@@ -174,7 +175,9 @@ mod tests {
         let mut floats = Vec::new();
         fields[2].value.floats(&mut floats, "x").unwrap();
         assert_eq!((fields[2].number, floats), (3, vec![1.0]));
-        for bad in [&bytes[..2], &bytes[..5], &bytes[..8], &[0x0b][..], &[0xff; 12][..], &[0x12, 0xff, 0xff, 0xff, 0x7f][..]] {
+        for bad in
+            [&bytes[..2], &bytes[..5], &bytes[..8], &[0x0b][..], &[0xff; 12][..], &[0x12, 0xff, 0xff, 0xff, 0x7f][..]]
+        {
             assert!(Fields::new(bad, "test").any(|field| field.is_err()), "{bad:?}");
         }
     }
