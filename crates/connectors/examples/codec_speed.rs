@@ -107,6 +107,8 @@ fn context(decoder: &Decoder) -> EncodeContext {
         include_event: false,
         source_format: InputFormat::Json,
         key_column: None,
+        partition_column: None,
+        header_columns: Vec::new(),
         dead_letters: false,
         boundaries: false,
     }

@@ -5,14 +5,29 @@ use millstream_config::{Cx, Decode, Diagnostic, Diagnostics, Spec, suggest};
 
 use crate::codes::UNKNOWN_CONNECTOR;
 use crate::file::{FileSinkConnector, FileSourceConnector, StdinConnector, StdoutConnector};
+use crate::kafka::{KafkaConnectionConnector, KafkaSinkConnector, KafkaSourceConnector};
 use crate::log::{LogSinkConnector, LogSourceConnector};
 use crate::spec::{SinkSpec, SourceSpec};
 
+/// What can stand after `type:` under `connections:`.
+pub const CONNECTIONS: &[&dyn ConnectionConnector] = &[&KafkaConnectionConnector];
+
 /// What can stand after `type:` under `sources:`.
-pub const SOURCES: &[&dyn SourceConnector] = &[&FileSourceConnector, &StdinConnector, &LogSourceConnector];
+pub const SOURCES: &[&dyn SourceConnector] =
+    &[&FileSourceConnector, &StdinConnector, &LogSourceConnector, &KafkaSourceConnector];
 
 /// What can stand after `type:` under `outputs:` and `dead_letters:`.
-pub const SINKS: &[&dyn SinkConnector] = &[&FileSinkConnector, &StdoutConnector, &LogSinkConnector];
+pub const SINKS: &[&dyn SinkConnector] =
+    &[&FileSinkConnector, &StdoutConnector, &LogSinkConnector, &KafkaSinkConnector];
+
+/// A kind of system outside that sources and outputs share the way to.
+pub trait ConnectionConnector: Sync {
+    /// Its name and its own fields, for the JSON Schema and the reference.
+    fn kind(&self) -> Kind;
+
+    /// Checks its fields. Pure; what is wrong is said to `cx`.
+    fn check(&self, spec: &ConnectorSpec, cx: &mut Cx);
+}
 
 /// A kind of source.
 pub trait SourceConnector: Sync {
@@ -32,6 +47,14 @@ pub trait SinkConnector: Sync {
     fn check(&self, spec: &ConnectorSpec, cx: &mut Cx) -> Option<Box<dyn SinkSpec>>;
 }
 
+/// Checks a connection that the pipeline file describes, whether anything uses it or not.
+pub fn connection(spec: &ConnectorSpec, cx: &mut Cx) {
+    match CONNECTIONS.iter().find(|c| c.kind().name == spec.kind.value) {
+        Some(connector) => connector.check(spec, cx),
+        None => drop(unknown::<()>("connection", spec, &connection_kinds(), cx)),
+    }
+}
+
 /// The source that the pipeline file describes; `None` if `cx` was told what is wrong.
 pub fn source(spec: &ConnectorSpec, cx: &mut Cx) -> Option<Box<dyn SourceSpec>> {
     match SOURCES.iter().find(|c| c.kind().name == spec.kind.value) {
@@ -46,6 +69,11 @@ pub fn sink(spec: &ConnectorSpec, cx: &mut Cx) -> Option<Box<dyn SinkSpec>> {
         Some(connector) => connector.check(spec, cx),
         None => unknown("output", spec, &sink_kinds(), cx),
     }
+}
+
+/// Names and fields of all kinds of connections.
+pub fn connection_kinds() -> Vec<Kind> {
+    CONNECTIONS.iter().map(|c| c.kind()).collect()
 }
 
 /// Names and fields of all kinds of sources.

@@ -1,8 +1,9 @@
 //! What the engine knows of a source and of an output before anything is opened.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use millstream_core::{Delivery, Encoder, Receipt, Result, RowSchema, Sink, Source, TaskId};
+use millstream_core::{Delivery, Encoder, Error, Receipt, Result, RowSchema, Sink, Source, TaskId};
 
 use crate::codec::{EncodeContext, InputFormat, OutputFormat, Timestamps};
 use crate::env::Env;
@@ -37,6 +38,14 @@ pub trait SourceSpec: Send + Sync {
     /// # Errors
     /// It is not there, or can't be read.
     fn probe(&self, env: &Env) -> Result<()>;
+
+    /// What may go wrong with it later, with state written down that often (`check --connect`).
+    ///
+    /// # Errors
+    /// It can't be asked.
+    fn doubts(&self, _env: &Env, _snapshot_every: Duration) -> Result<Vec<Error>> {
+        Ok(Vec::new())
+    }
 
     /// How many partitions it has; creates what the pipeline file says is to be created. For a source whose
     /// partitions are shared out by Kafka: as many as the largest topic has now.

@@ -484,13 +484,7 @@ fn unused_models(models: &Attempts<ModelSpec>, steps: &[Step], cx: &mut Cx) {
     }
 }
 
-fn output(
-    name: Spanned<String>,
-    spec: OutputSpec,
-    names: &Names,
-    connections: &Connections,
-    cx: &mut Cx,
-) -> Output {
+fn output(name: Spanned<String>, spec: OutputSpec, names: &Names, connections: &Connections, cx: &mut Cx) -> Output {
     let OutputSpec { common, connector } = spec;
     let connector = connected(connector, connections);
     let from = match &common.from {

@@ -78,6 +78,10 @@ pub struct EncodeContext {
     pub source_format: InputFormat,
     /// The column whose text is a record's key; the input record's key if there is none.
     pub key_column: Option<usize>,
+    /// The column that says a record's partition; the input record's if there is none.
+    pub partition_column: Option<usize>,
+    /// Names of headers, and the columns their texts come from.
+    pub header_columns: Vec<(String, usize)>,
     /// Whether the output takes dead letters instead of rows.
     pub dead_letters: bool,
     /// Whether each row becomes a record of its own (a log), instead of text that is appended (a file).

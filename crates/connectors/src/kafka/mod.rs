@@ -1,35 +1,39 @@
 //! Kafka: a source that a consumer group shares out, outputs inside the epoch's transaction, and the store that
 //! keeps positions and journal in Kafka itself.
 
+mod admin;
+mod backend;
 mod choose;
+mod clients;
 mod connection;
+mod decide;
+mod group;
 mod input;
+mod instance;
+mod journal;
+mod member;
+mod native;
 mod open;
+mod opener;
+mod ops;
+mod options;
 mod output;
+mod probe;
 mod properties;
+mod record;
 mod secret;
 mod security;
+mod sink;
+mod source;
+mod store;
 mod token;
+mod txn;
+mod writer;
 
-use std::sync::Arc;
-
-use millstream_core::{Delivery, Result};
-
+pub(crate) use backend::backend;
+pub use admin::{Admin, KafkaTopic};
 pub(crate) use choose::choose;
 pub use connection::Connection;
 pub use input::KafkaInput;
+pub(crate) use options::{KafkaConnectionConnector, KafkaSinkConnector, KafkaSourceConnector};
 pub use output::{Cluster, KafkaOutput};
-
-use crate::backend::Backend;
-use crate::env::Env;
-use crate::spec::SourceSpec;
-
-/// See [`crate::backend::open`].
-pub(crate) fn backend(
-    _cluster: &Cluster,
-    _env: &Arc<Env>,
-    _source: &Arc<dyn SourceSpec>,
-    _delivery: Delivery,
-) -> Result<Arc<dyn Backend>> {
-    unimplemented!("the Kafka backend")
-}

@@ -42,8 +42,11 @@ impl Secret {
         })?;
         let secret = text.trim_end_matches(['\r', '\n']);
         if secret.is_empty() {
-            return Err(Error::new(KAFKA_SECRET, format!("the file `{}` holds no secret: it is empty", path.display()))
-                .help("write the secret into it, and nothing else"));
+            return Err(Error::new(
+                KAFKA_SECRET,
+                format!("the file `{}` holds no secret: it is empty", path.display()),
+            )
+            .help("write the secret into it, and nothing else"));
         }
         Ok(secret.to_owned())
     }

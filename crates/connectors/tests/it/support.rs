@@ -78,6 +78,8 @@ pub fn context(spec: &dyn SinkSpec) -> EncodeContext {
         include_event: false,
         source_format: InputFormat::Json,
         key_column: spec.key().map(|_| 0),
+        partition_column: spec.partition_column().map(|_| 0),
+        header_columns: Vec::new(),
         dead_letters: false,
         boundaries: spec.boundaries(),
     }

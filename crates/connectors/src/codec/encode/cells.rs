@@ -180,6 +180,24 @@ impl<'a> Cells<'a> {
         }
     }
 
+    /// The whole number in cell `i`, if it is one that fits.
+    pub(crate) fn whole(&self, i: usize) -> Option<i64> {
+        if self.is_null(i) {
+            return None;
+        }
+        match &self.kind {
+            Kind::Int8(values) => values.get(i).map(|&v| v.into()),
+            Kind::Int16(values) => values.get(i).map(|&v| v.into()),
+            Kind::Int32(values) => values.get(i).map(|&v| v.into()),
+            Kind::Int64(values) => values.get(i).copied(),
+            Kind::UInt8(values) => values.get(i).map(|&v| v.into()),
+            Kind::UInt16(values) => values.get(i).map(|&v| v.into()),
+            Kind::UInt32(values) => values.get(i).map(|&v| v.into()),
+            Kind::UInt64(values) => values.get(i).and_then(|&v| i64::try_from(v).ok()),
+            _ => None,
+        }
+    }
+
     /// Appends cell `i` as a JSON value. Numbers that JSON does not know (NaN, the infinities) become null.
     #[inline]
     pub(crate) fn write_json(&self, i: usize, out: &mut Vec<u8>) {

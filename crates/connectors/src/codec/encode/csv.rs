@@ -37,7 +37,7 @@ impl CsvEncoder {
                     chunk.data.extend_from_slice(b"\"\"");
                 }
             }
-            self.records.close(open, &rows.meta, i, chunk);
+            self.records.close(open, &rows.meta, i, &cells, chunk)?;
         }
         chunk.rows += rows.len() as u64;
         Ok(())

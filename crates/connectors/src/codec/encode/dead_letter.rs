@@ -223,6 +223,9 @@ fn write_log(values: &Values<'_>, letter: &DeadLetter, chunk: &mut Chunk) {
     let mut add = |name: &str, value: String| headers.push(Header { name: name.to_owned(), value: value.into_bytes() });
     add("ms.pipeline", values.pipeline.to_owned());
     add("ms.source", values.source.to_owned());
+    if let Some(topic) = &record.batch.topic {
+        add("ms.topic", topic.to_string());
+    }
     add("ms.partition", values.partition.to_string());
     add("ms.offset", values.offset.to_string());
     add("ms.step", values.step.to_owned());

@@ -59,7 +59,7 @@ impl JsonEncoder {
                 out.push(b'{');
             }
             out.push(b'}');
-            self.records.close(open, &rows.meta, i, chunk);
+            self.records.close(open, &rows.meta, i, &cells, chunk)?;
         }
         chunk.rows += rows.len() as u64;
         Ok(())

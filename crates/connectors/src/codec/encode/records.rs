@@ -9,11 +9,13 @@ use crate::codec::EncodeContext;
 use crate::codec::Timestamps;
 use crate::codec::codes::{ENCODE, UNWRITABLE_TYPE};
 
-/// Whether rows become records of a log, and what their keys are.
-#[derive(Clone, Copy, Debug)]
+/// Whether rows become records of a log, and what their keys, partitions and headers are.
+#[derive(Clone, Debug)]
 pub(crate) struct Records {
     boundaries: bool,
     key_column: Option<usize>,
+    partition_column: Option<usize>,
+    header_columns: Vec<(String, usize)>,
 }
 
 /// A record that is being written.
@@ -24,12 +26,17 @@ pub(crate) struct Open {
 
 impl Records {
     pub(crate) fn new(context: &EncodeContext) -> Self {
-        Self { boundaries: context.boundaries, key_column: context.key_column }
+        Self {
+            boundaries: context.boundaries,
+            key_column: context.key_column,
+            partition_column: context.partition_column,
+            header_columns: context.header_columns.clone(),
+        }
     }
 
     /// Begins row `i`: its key comes before its value.
     #[inline]
-    pub(crate) fn open(self, meta: &Meta, i: usize, cells: &[Cells<'_>], chunk: &mut Chunk) -> Open {
+    pub(crate) fn open(&self, meta: &Meta, i: usize, cells: &[Cells<'_>], chunk: &mut Chunk) -> Open {
         if !self.boundaries {
             return Open { key: None, start: chunk.data.len() };
         }
@@ -55,11 +62,22 @@ impl Records {
 
     /// Ends row `i`: as a line, or as a record.
     #[inline]
-    pub(crate) fn close(self, open: Open, meta: &Meta, i: usize, chunk: &mut Chunk) {
+    pub(crate) fn close(
+        &self,
+        open: Open,
+        meta: &Meta,
+        i: usize,
+        cells: &[Cells<'_>],
+        chunk: &mut Chunk,
+    ) -> Result<()> {
         if !self.boundaries {
             chunk.data.push(b'\n');
-            return;
+            return Ok(());
         }
+        let partition = match self.partition_column {
+            None => meta.raw(i).0.partition(),
+            Some(column) => partition(cells.get(column).and_then(|cells| cells.whole(i)))?,
+        };
         let value = (open.start as u32, (chunk.data.len() - open.start) as u32);
         chunk.records.push(EncodedRecord {
             key: open.key,
@@ -68,9 +86,21 @@ impl Records {
                 NO_EVENT_TIME => NO_TIMESTAMP,
                 time => time.div_euclid(1_000_000),
             },
-            partition: meta.raw(i).0.partition(),
-            headers: Vec::new(),
+            partition,
+            headers: self.headers(i, cells),
         });
+        Ok(())
+    }
+
+    /// The headers of row `i`; a column that is null gives none.
+    fn headers(&self, i: usize, cells: &[Cells<'_>]) -> Vec<Header> {
+        let header = |(name, column): &(String, usize)| {
+            let cells = cells.get(*column).filter(|cells| !cells.is_null(i))?;
+            let mut value = Vec::new();
+            cells.write_text(i, &mut value);
+            Some(Header { name: name.clone(), value })
+        };
+        self.header_columns.iter().filter_map(header).collect()
     }
 
     /// A record that is not made of a row's columns.
@@ -86,6 +116,15 @@ impl Records {
         let value = append(value, &mut chunk.data);
         chunk.records.push(EncodedRecord { key, value, timestamp_ms, partition, headers });
     }
+}
+
+/// What a column says about a row's partition.
+fn partition(value: Option<i64>) -> Result<u32> {
+    value.and_then(|value| u32::try_from(value).ok()).ok_or_else(|| {
+        let seen = value.map_or("nothing".to_owned(), |value| value.to_string());
+        Error::new(ENCODE, format!("the column of `partition:` says {seen} for a row, which is no partition"))
+            .help("make it a whole number from 0 on for every row (`coalesce`, `abs`, `%`), or leave such rows out with `where:`")
+    })
 }
 
 fn append(bytes: &[u8], data: &mut Vec<u8>) -> (u32, u32) {

@@ -54,6 +54,8 @@ pub(crate) fn context(schema: SchemaRef, format: OutputFormat) -> EncodeContext 
         include_event: false,
         source_format: InputFormat::Json,
         key_column: None,
+        partition_column: None,
+        header_columns: Vec::new(),
         dead_letters: false,
         boundaries: false,
     }

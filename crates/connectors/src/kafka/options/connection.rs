@@ -1,0 +1,170 @@
+//! `connections:` of `type: kafka`, and the same fields written into a source or an output itself.
+
+use millstream_config::codes::{MISSING_FIELD, STRUCTURE};
+use millstream_config::decode::{Cx, Decode};
+use millstream_config::pipeline::{ConnectorSpec, Kind};
+use millstream_config::tree::Node;
+use millstream_config::{Diagnostic, Map, OneOrMore, Text, spec};
+use serde_json::Value as Json;
+
+use crate::codes::BAD_OPTION;
+use crate::kafka::Connection;
+use crate::kafka::properties::{self, Properties};
+use crate::kafka::security::{Security, SecurityOptions};
+use crate::registry::{ConnectionConnector, kind};
+
+spec! {
+    /// A Kafka cluster.
+    pub(crate) struct KafkaConnectionOptions {
+        /// Brokers to begin with, `host:port` each: a list, or one text with commas. The others are found through them.
+        brokers: Brokers = required,
+        /// How the connection is encrypted, and who this side is. Default: neither.
+        security: SecurityOptions = optional,
+        /// Properties of librdkafka, for all clients of this connection.
+        client: Map<Text> = default(Map::default()),
+    }
+}
+
+/// `type: kafka` under `connections:`
+pub(crate) struct KafkaConnectionConnector;
+
+impl ConnectionConnector for KafkaConnectionConnector {
+    fn kind(&self) -> Kind {
+        kind::<KafkaConnectionOptions>("kafka")
+    }
+
+    fn check(&self, spec: &ConnectorSpec, cx: &mut Cx) {
+        let _ = declared(spec, cx);
+    }
+}
+
+/// A connection as `connections:` declares it.
+fn declared(spec: &ConnectorSpec, cx: &mut Cx) -> Option<Connection> {
+    let options: KafkaConnectionOptions = spec.fields.decode(cx)?;
+    let security = match options.security {
+        Some(security) => Security::check(security, spec.fields.owner_span(), cx)?,
+        None => Security::default(),
+    };
+    let properties = properties::check(&options.client, &security, cx)?;
+    readable(spec, &security, &options.brokers, cx);
+    Some(Connection { brokers: options.brokers.0, security, properties })
+}
+
+/// The fields of a source or an output that say how Kafka is reached.
+pub(super) struct Reached {
+    pub(super) brokers: Option<Brokers>,
+    pub(super) security: Option<SecurityOptions>,
+    pub(super) client: Map<Text>,
+}
+
+/// The connection that a source or an output names or describes, and its own `client:`, which stands above that of a
+/// named connection.
+pub(super) fn reach(spec: &ConnectorSpec, own: Reached, cx: &mut Cx) -> Option<(Connection, Properties)> {
+    let named = match spec.connection(cx) {
+        Ok(named) => named,
+        Err(_) => {
+            // Its properties are checked all the same, as far as that goes.
+            let _ = properties::check(&own.client, &Security::default(), cx);
+            return None;
+        }
+    };
+    if let Some(named) = named {
+        let mut fits = true;
+        for field in ["brokers", "security"] {
+            if let Some(entry) = spec.fields.get(field) {
+                let message = format!("`{field}` has no place beside `connection`, which says how Kafka is reached");
+                cx.error(STRUCTURE, entry.key.span, message, "leave one of the two away");
+                fits = false;
+            }
+        }
+        let connection = declared(&named.connector, cx)?;
+        let client = properties::check(&own.client, &connection.security, cx)?;
+        return fits.then_some((connection, client));
+    }
+    let Some(brokers) = own.brokers else {
+        if spec.fields.get("brokers").is_none() {
+            let message = format!("{} does not say how Kafka is reached", spec.fields.owner());
+            let help = "name one of `connections:` (`connection: main`), or write `brokers: host:9092`";
+            cx.error(MISSING_FIELD, spec.fields.owner_span(), message, help);
+        }
+        return None;
+    };
+    let security = match own.security {
+        Some(security) => Security::check(security, spec.fields.owner_span(), cx)?,
+        None => Security::default(),
+    };
+    let client = properties::check(&own.client, &security, cx)?;
+    readable(spec, &security, &brokers, cx);
+    Some((Connection { brokers: brokers.0, security, properties: Properties::default() }, client))
+}
+
+/// Warns of a password or token that everyone on the way can read.
+fn readable(spec: &ConnectorSpec, security: &Security, brokers: &Brokers, cx: &mut Cx) {
+    let local = |broker: &String| ["localhost", "127.", "[::1]"].iter().any(|host| broker.starts_with(host));
+    if security.is_readable() && !brokers.0.iter().all(local) {
+        let message = "the password or token is sent so that everyone on the way can read it";
+        let span = spec.fields.get("security").map_or(spec.fields.owner_span(), |entry| entry.key.span);
+        cx.push(Diagnostic::warning(BAD_OPTION, span, message).help("add `tls: true`, or use a SCRAM mechanism"));
+    }
+}
+
+/// `host:port` each, at least one.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Brokers(pub(crate) Vec<String>);
+
+impl Decode for Brokers {
+    fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        let texts = OneOrMore::<Text>::decode(node, cx)?;
+        let mut brokers = Vec::new();
+        let mut good = true;
+        for text in &texts.0 {
+            for broker in text.value.split(',').map(str::trim) {
+                if let Some(problem) = broker_problem(broker) {
+                    let shown = if text.is_expanded() { text.shown() } else { broker };
+                    let message = format!("`{shown}` is no broker: {problem}");
+                    cx.error(BAD_OPTION, text.span, message, "write `host:port`, or several with commas between them");
+                    good = false;
+                }
+                brokers.push(broker.to_owned());
+            }
+        }
+        (good && !brokers.is_empty()).then_some(Self(brokers))
+    }
+
+    fn schema() -> Json {
+        OneOrMore::<Text>::schema()
+    }
+
+    fn describe() -> String {
+        "`host:port`, or a list of them".to_owned()
+    }
+}
+
+/// Why a text can't be a broker's address.
+fn broker_problem(broker: &str) -> Option<String> {
+    if broker.is_empty() {
+        return Some("it is empty".to_owned());
+    }
+    if let Some((scheme, _)) = broker.split_once("://") {
+        return Some(format!("`{scheme}://` does not belong to it; encryption is set with `security:`"));
+    }
+    if broker.contains(|c: char| c.is_whitespace() || c == '/' || c == '@' || c.is_control()) {
+        return Some("an address has no spaces, `/` and `@`".to_owned());
+    }
+    // An IPv6 address has colons of its own, and needs brackets where a port follows.
+    let (host, port) = match broker.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, "")) => (host, None),
+        Some((host, port)) => (host, Some(port.strip_prefix(':').unwrap_or(""))),
+        None => match broker.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (broker, None),
+        },
+    };
+    if host.is_empty() {
+        return Some("it has no host".to_owned());
+    }
+    match port {
+        Some(port) if port.parse::<u16>().map_or(true, |n| n == 0) => Some(format!("`{port}` is no port")),
+        _ => None,
+    }
+}
