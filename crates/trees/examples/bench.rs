@@ -1,24 +1,41 @@
 //! Prints the time per row of a model file at batches of 1, 64 and 1024 rows:
 //!
 //! ```text
-//! cargo run --release -p millstream-trees --example bench -- model.json [plain]
+//! cargo run --release -p millstream-trees --example bench -- model.json [LAYOUT [INSTRUCTIONS]]
 //! ```
+//!
+//! LAYOUT is auto, plain, interleaved, table, perfect or scorer; INSTRUCTIONS auto, portable, avx2 or avx512.
 //!
 //! Rows are drawn at random, with a twentieth of the values missing; each figure is the best of several rounds.
 
 use std::hint::black_box;
 use std::time::Instant;
 
-use millstream_trees::{Layout, LoadOptions, Model, Output, Rows, Scratch};
+use millstream_trees::{Instructions, Layout, LoadOptions, Model, Output, Rows, Scratch};
 
 const ROWS: usize = 4096;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let path = arguments.next().ok_or("usage: bench MODEL [plain]")?;
-    let layout = if arguments.next().as_deref() == Some("plain") { Layout::Plain } else { Layout::Auto };
+    let path = arguments.next().ok_or("usage: bench MODEL [LAYOUT [INSTRUCTIONS]]")?;
+    let layout = match arguments.next().as_deref() {
+        None | Some("auto") => Layout::Auto,
+        Some("plain") => Layout::Plain,
+        Some("interleaved") => Layout::Interleaved,
+        Some("table") => Layout::Table,
+        Some("perfect") => Layout::Perfect,
+        Some("scorer") => Layout::Scorer,
+        Some(other) => return Err(format!("no layout is called `{other}`").into()),
+    };
+    let instructions = match arguments.next().as_deref() {
+        None | Some("auto") => Instructions::Auto,
+        Some("portable") => Instructions::Portable,
+        Some("avx2") => Instructions::Avx2,
+        Some("avx512") => Instructions::Avx512,
+        Some(other) => return Err(format!("no instructions are called `{other}`").into()),
+    };
     let started = Instant::now();
-    let model = Model::load(&path, &LoadOptions { layout, ..LoadOptions::default() })?;
+    let model = Model::load(&path, &LoadOptions { layout, instructions, ..LoadOptions::default() })?;
     let loaded = started.elapsed();
     println!(
         "{}, {} layout, {} KiB, loaded in {loaded:.1?}",

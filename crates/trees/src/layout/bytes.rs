@@ -1,0 +1,194 @@
+//! Forests whose splits are tests of bytes: the quantiser, and a way to evaluate one row and one for blocks of rows.
+
+use std::sync::Arc;
+
+use super::input::Input;
+use super::instructions::Level;
+use super::perfect::{Perfect, SLICED_DEPTH_MAX};
+use super::quant::{BLOCK_ROWS, COLUMNS_MAX, Line, Quantiser, RowBytes};
+use super::scorer::{PACKED_LEAVES, Packed, Planes, TRANSPOSED_LEAVES, Transposed};
+use super::shape::{Leaves, Shape, shapes};
+use super::table::Table;
+use crate::forest::{Forest, Real};
+use crate::model::Layout;
+
+/// How one row is evaluated.
+#[derive(Clone, Debug)]
+pub(crate) enum Single {
+    Perfect(Arc<Perfect>),
+    Transposed(Transposed),
+    Packed(Packed),
+    Table(Table),
+}
+
+/// How a block of rows is evaluated.
+#[derive(Clone, Debug)]
+pub(crate) enum Batch {
+    Sliced(Arc<Perfect>),
+    Planes(Planes),
+}
+
+/// A forest as tests of bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Bytes<T> {
+    pub(crate) quantiser: Quantiser,
+    pub(crate) single: Single,
+    /// Which of `leaves` go with `single`.
+    pub(crate) single_leaves: usize,
+    /// For blocks of rows, with which of `leaves` go with it.
+    pub(crate) batch: Option<(Batch, usize)>,
+    pub(crate) leaves: Vec<Leaves<T>>,
+    level: Level,
+}
+
+impl<T: Real> Bytes<T> {
+    /// The forest in the wanted layout; `None` if it can't be held so, or `wanted` is automatic and another is better.
+    pub(crate) fn new(forest: &Forest<T>, wanted: Layout, level: Level) -> Option<Self> {
+        if !forest.trees.iter().all(|tree| tree.is_simple()) {
+            return None;
+        }
+        let (quantiser, index) = Quantiser::new(forest)?;
+        let shapes = shapes(forest, &index)?;
+        let outputs: Vec<u32> = forest.trees.iter().map(|tree| tree.output).collect();
+        let (single, leaves) = single(&shapes, &outputs, &quantiser, wanted, level)?;
+        let mut leaves = vec![leaves];
+        let batch = level.is_avx512().then(|| batch(&shapes, &outputs, &single, &mut leaves)).flatten();
+        Some(Self { quantiser, single, single_leaves: 0, batch, leaves, level })
+    }
+
+    /// Adds the leaves of one row to `sums`.
+    #[inline]
+    pub(crate) fn row(&self, input: impl Input<T>, row: usize, sums: &mut [T]) {
+        match self.level {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(avx512) => avx512.row(self, input, row, sums),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(avx2) => avx2.row(self, input, row, sums),
+            Level::Portable => self.row_portable(input, row, sums),
+        }
+    }
+
+    /// Adds the leaves of up to [`BLOCK_ROWS`] rows (`first` and how many) to `sums`, which holds [`BLOCK_ROWS`] numbers for
+    /// each output. `false`, and nothing done, if there is no way for blocks.
+    #[inline]
+    pub(crate) fn block(
+        &self,
+        input: impl Input<T>,
+        rows: (usize, usize),
+        columns: &mut [Line; COLUMNS_MAX],
+        sums: &mut [T],
+    ) -> bool {
+        match (self.level, &self.batch) {
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx512(avx512), Some(batch)) => avx512.block(self, batch, input, rows, columns, sums),
+            _ => return false,
+        }
+        true
+    }
+
+    #[inline(always)]
+    pub(crate) fn row_portable(&self, input: impl Input<T>, row: usize, sums: &mut [T]) {
+        let mut bytes: RowBytes = [Line([0; 64]); 2];
+        if self.quantiser.is_double() {
+            self.quantiser.row::<true>(|feature| input.value(row, feature), &mut bytes);
+        } else {
+            self.quantiser.row::<false>(|feature| input.value(row, feature), &mut bytes);
+        }
+        if let Single::Table(table) = &self.single {
+            table.row(&bytes, &self.leaves[self.single_leaves], sums);
+        }
+    }
+
+    /// What the layouts are called.
+    pub(crate) fn name(&self) -> &'static str {
+        match self.single {
+            Single::Perfect(_) => "perfect",
+            Single::Transposed(_) | Single::Packed(_) => "scorer",
+            Single::Table(_) => "table",
+        }
+    }
+
+    /// Bytes of the layouts, leaves and thresholds included.
+    pub(crate) fn bytes(&self) -> usize {
+        let single = match &self.single {
+            Single::Perfect(perfect) => perfect.bytes(),
+            Single::Transposed(transposed) => transposed.bytes(),
+            Single::Packed(packed) => packed.bytes(),
+            Single::Table(table) => table.bytes(),
+        };
+        let batch = match &self.batch {
+            Some((Batch::Planes(planes), _)) => planes.bytes(),
+            Some((Batch::Sliced(perfect), _)) if !matches!(self.single, Single::Perfect(_)) => perfect.bytes(),
+            _ => 0,
+        };
+        let leaves = self.leaves.iter().map(|leaves| size_of_val(leaves.values.as_slice())).sum::<usize>();
+        single + batch + leaves + self.quantiser.bytes()
+    }
+}
+
+/// The way for one row.
+fn single<T: Real>(
+    shapes: &[Shape<T>],
+    outputs: &[u32],
+    quantiser: &Quantiser,
+    wanted: Layout,
+    level: Level,
+) -> Option<(Single, Leaves<T>)> {
+    let most = shapes.iter().map(|shape| shape.leaves.len()).max()?;
+    let depth = shapes.iter().map(|shape| shape.depth).max()?;
+    let in_order = |stride| Leaves::new(stride, shapes.iter().map(|shape| shape.leaves.clone()), outputs.to_vec());
+    let table = |bytes_max| {
+        let table = Table::new(shapes, quantiser, bytes_max)?;
+        let leaves = in_order(table.bits);
+        Some((Single::Table(table), leaves))
+    };
+    let perfect = || {
+        let (perfect, leaves) = Perfect::new(shapes, outputs)?;
+        Some((Single::Perfect(Arc::new(perfect)), leaves))
+    };
+    let scorer = || match most {
+        0..=TRANSPOSED_LEAVES => Some((Single::Transposed(Transposed::new(shapes)?), in_order(32))),
+        0..=PACKED_LEAVES => Some((Single::Packed(Packed::new(shapes)?), in_order(most.next_power_of_two()))),
+        _ => None,
+    };
+    let fast = level.is_avx512();
+    match wanted {
+        Layout::Table => table(usize::MAX),
+        Layout::Perfect if fast => perfect(),
+        Layout::Scorer if fast => scorer(),
+        Layout::Auto => {
+            let small = table(super::table::BYTES_MAX);
+            if small.is_some() || !fast {
+                return small;
+            }
+            if most <= TRANSPOSED_LEAVES || depth > super::perfect::DEPTH_MAX { scorer() } else { perfect() }
+        }
+        _ => None,
+    }
+}
+
+/// The way for blocks of rows.
+fn batch<T: Real>(
+    shapes: &[Shape<T>],
+    outputs: &[u32],
+    single: &Single,
+    leaves: &mut Vec<Leaves<T>>,
+) -> Option<(Batch, usize)> {
+    let depth = shapes.iter().map(|shape| shape.depth).max()?;
+    let most = shapes.iter().map(|shape| shape.leaves.len()).max()?;
+    if depth <= SLICED_DEPTH_MAX && most > TRANSPOSED_LEAVES {
+        if let Single::Perfect(perfect) = single {
+            return Some((Batch::Sliced(perfect.clone()), 0));
+        }
+        let (perfect, places) = Perfect::new(shapes, outputs)?;
+        leaves.push(places);
+        return Some((Batch::Sliced(Arc::new(perfect)), leaves.len() - 1));
+    }
+    let planes = Planes::new(shapes)?;
+    let in_order = !matches!(single, Single::Perfect(_));
+    if !in_order {
+        let stride = most.next_power_of_two().max(32);
+        leaves.push(Leaves::new(stride, shapes.iter().map(|shape| shape.leaves.clone()), outputs.to_vec()));
+    }
+    Some((Batch::Planes(planes), leaves.len() - 1))
+}

@@ -1,0 +1,65 @@
+//! Which instructions of the processor are used: found out once, when a model is loaded.
+
+#[cfg(target_arch = "x86_64")]
+use super::avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+use super::avx512::Avx512;
+
+/// Which instructions a model may use. Results do not depend on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Instructions {
+    /// The best the processor has.
+    #[default]
+    Auto,
+    /// Those that every processor of the architecture has.
+    Portable,
+    /// AVX2, on x86-64.
+    Avx2,
+    /// AVX-512 with VBMI and BITALG, on x86-64.
+    Avx512,
+}
+
+impl Instructions {
+    /// Whether this processor has them.
+    pub fn available(self) -> bool {
+        Level::of(self).is_some()
+    }
+}
+
+/// Instructions that the processor is known to have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Level {
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    Portable,
+}
+
+impl Level {
+    /// The level of instructions, if the processor has them.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn of(instructions: Instructions) -> Option<Self> {
+        let (avx512, avx2) = (|| Avx512::detect().map(Self::Avx512), || Avx2::detect().map(Self::Avx2));
+        match instructions {
+            Instructions::Auto => avx512().or_else(avx2).or(Some(Self::Portable)),
+            Instructions::Portable => Some(Self::Portable),
+            Instructions::Avx2 => avx2(),
+            Instructions::Avx512 => avx512(),
+        }
+    }
+
+    /// The level of instructions, if the processor has them.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(crate) fn of(instructions: Instructions) -> Option<Self> {
+        matches!(instructions, Instructions::Auto | Instructions::Portable).then_some(Self::Portable)
+    }
+
+    pub(crate) fn is_avx512(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => true,
+            _ => false,
+        }
+    }
+}
