@@ -96,6 +96,12 @@ pub(super) struct Formula {
 }
 
 impl Formula {
+    /// What tells it from all others.
+    pub(super) fn key(&self) -> [u32; 5] {
+        let numbers = [self.prior_numerator, self.prior_denominator, self.shift, self.scale].map(f32::to_bits);
+        [self.border as u32, numbers[0], numbers[1], numbers[2], numbers[3]]
+    }
+
     fn of(&self, part: f32, whole: f32) -> f32 {
         ((part + self.prior_numerator) / (whole + self.prior_denominator) + self.shift) * self.scale
     }

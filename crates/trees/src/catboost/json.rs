@@ -1,6 +1,6 @@
 //! CatBoost's JSON format.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ctr::{Combination, Counts, CtrFeature, CtrKind, CtrTable, Formula};
 use super::objective::{Fact, Facts};
@@ -184,6 +184,7 @@ fn combination(elements: &[Value<'_>]) -> Result<Combination, LoadError> {
 fn ctrs(root: &At<'_, '_>, info: &At<'_, '_>) -> Result<(Vec<CtrFeature>, Vec<CtrTable>), LoadError> {
     let data = present(root, "", "ctr_data");
     let (mut features, mut tables, mut known) = (Vec::new(), Vec::new(), BTreeMap::new());
+    let mut formulas = BTreeSet::new();
     let stored: BTreeMap<&str, &Value<'_>> = match data.as_ref().map(|data| data.value) {
         Some(Value::Map(entries)) => entries.iter().map(|(key, value)| (key.as_ref(), value)).collect(),
         _ => BTreeMap::new(),
@@ -205,6 +206,11 @@ fn ctrs(root: &At<'_, '_>, info: &At<'_, '_>) -> Result<(Vec<CtrFeature>, Vec<Ct
         };
         let identifier = ctr.get(CTRS, "identifier")?;
         let key = identifier.str()?;
+        // Models of several targets have a table for each; under one name, only the last of them is in the file.
+        if !formulas.insert((key, formula.key())) {
+            let what = "JSON of a model with statistics of several targets (it holds one; save the model as CBM)";
+            return Err(LoadError::unsupported(identifier.place(), what));
+        }
         let table = match known.get(key) {
             Some(&table) => table,
             None => {

@@ -217,7 +217,7 @@ fn class_params(
         }
     }
     if !several {
-        return Ok((None, if labels.len() == 2 { labels } else { Vec::new() }));
+        return Ok((None, if labels.len() <= 2 { labels } else { Vec::new() }));
     }
     let count = list("classes_count").map_or(Ok(0), |count| count.count(OUTPUTS_MAX))?;
     let places = list("class_to_label").map_or(Ok(Vec::new()), |places| places.i64s())?;
