@@ -26,6 +26,7 @@ listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={logs}
 log.cleaner.enable=false
 log.retention.ms=-1
+log.retention.check.interval.ms=5000
 offsets.topic.num.partitions=1
 offsets.topic.replication.factor=1
 transaction.state.log.num.partitions=1
@@ -108,8 +109,8 @@ class Broker:
     def cpu(self):
         return cpu_seconds(self.process.pid)
 
-    def create(self, topic):
-        self.admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result()
+    def create(self, topic, **config):
+        self.admin.create_topics([NewTopic(topic, PARTITIONS, 1, config=config)])[topic].result()
 
     def delete_all(self):
         """All topics but Kafka's own; returns when their files are gone, so that sizes and disk are right."""

@@ -27,7 +27,8 @@ def all_systems(arguments):
     def streams(job, commit_ms, store):
         def command(folder, brokers, source, target):
             classpath = f"{arguments.classes}:{jars(HERE / 'streams' / 'pom.xml', arguments.cache, 'bench-kafka-streams')}/*"
-            return ["java", *arguments.java.split(), "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", classpath,
+            java = arguments.recovery_java if "recovery" in target else arguments.java
+            return ["java", *java.split(), "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", classpath,
                     "bench.Main", "--job", job, "--app", f"streams-{target}", "--brokers", brokers, "--in", source,
                     "--out", target, "--commit-ms", str(commit_ms), "--store", store, "--state", folder / "state",
                     "--model", work / "model.onnx", "--merchants", work / "merchants.csv"]

@@ -5,7 +5,7 @@
 //! for every event that was due meanwhile, and so would the producer, were it late: nothing is omitted.
 //!
 //! Two threads: one sends and ends after the last event, one consumes and ends when all have come or nothing has for
-//! `--patience-s`. Events are told apart by their transaction ids, which are their places in the file.
+//! `--patience-s`. Events are told apart by their transaction ids, which are numbers that go up by one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -54,13 +54,14 @@ pub fn run(args: &Args) -> Result<()> {
     if lines.len() < most {
         return Err(format!("{path} has {} events from {first} on, {most} are needed", lines.len()));
     }
+    let number_of_first = lines.first().and_then(|line| number(line)).ok_or("the first event has no number")?;
     let producer = load::producer(brokers, args.text("in")?, "0")?;
     let mut consumer = Consumer::assign(&watch::properties(brokers), args.text("out")?, &watch::offsets(args)?)?;
     let patience = Duration::from_secs_f64(args.number("patience-s", 60.0)?);
     // The consumer's connections are made before the clock starts.
     consumer.poll(1000, |_| Ok(()))?;
     let start = Instant::now() + Duration::from_millis(100);
-    let plan = Plan { lines, first, rate, start, patience, warm: (rate * warmup) as usize };
+    let plan = Plan { lines, first: number_of_first, rate, start, patience, warm: (rate * warmup) as usize };
     let late_us = AtomicU64::new(0);
     let (latencies, twice) = std::thread::scope(|scope| {
         let sending = scope.spawn(|| send(&plan, &producer, &late_us));

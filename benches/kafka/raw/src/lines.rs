@@ -12,7 +12,7 @@ pub fn card(line: &[u8]) -> Option<&[u8]> {
     quoted(line, b"\"card_id\":\"")
 }
 
-/// The place of an event in its file: the generator's transaction ids are `t` and that number.
+/// The number of an event: the generator's transaction ids are `t` and a number that goes up by one.
 pub fn number(line: &[u8]) -> Option<usize> {
     let digits = quoted(line, b"\"transaction_id\":\"t")?;
     std::str::from_utf8(digits).ok()?.parse().ok()

@@ -1,6 +1,6 @@
 //! Counts the committed records of a topic as they come, for a driver that reads the counts and the clocks.
 //!
-//! One line for each change, at most one every `--every-ms`. Ends when it is killed or nobody reads any more.
+//! One line for each change, the count and how many partitions have had any, at most one every `--every-ms`. Ends when it is killed or nobody reads any more.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -14,12 +14,17 @@ pub fn run(args: &Args) -> Result<()> {
     let every = Duration::from_millis(args.number("every-ms", 20)?);
     let offsets = offsets(args)?;
     let mut consumer = Consumer::assign(&properties(args.text("brokers")?), args.text("topic")?, &offsets)?;
+    let mut partitions = vec![false; offsets.len()];
     let (mut count, mut said, mut last) = (0, 0, Instant::now());
     loop {
-        count += consumer.poll(every.as_millis() as i32, |_| Ok(()))?;
+        count += consumer.poll(every.as_millis() as i32, |message| {
+            partitions[message.partition as usize] = true;
+            Ok(())
+        })?;
         if count > said && last.elapsed() >= every {
             let mut out = std::io::stdout().lock();
-            writeln!(out, "{count}").and_then(|()| out.flush()).map_err(|error| error.to_string())?;
+            let seen = partitions.iter().filter(|seen| **seen).count();
+            writeln!(out, "{count} {seen}").and_then(|()| out.flush()).map_err(|error| error.to_string())?;
             (said, last) = (count, Instant::now());
         }
     }

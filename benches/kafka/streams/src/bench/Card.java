@@ -32,6 +32,10 @@ final class Card {
         return head == tail;
     }
 
+    int size() {
+        return tail - head;
+    }
+
     long newest() {
         return times[tail - 1];
     }

@@ -25,13 +25,14 @@ import org.apache.kafka.streams.state.WindowStore;
  * <p>A task that starts again makes a new one of these: nothing of an aborted transaction survives on the heap.
  */
 final class Cards {
-    /** Cards on the heap; beyond, all are forgotten and read again. */
-    private static final int MOST = 1_000_000;
+    /** Rows on the heap, which take some 100 bytes each; beyond, all are forgotten and read again. */
+    private static final long MOST = Runtime.getRuntime().maxMemory() / 160;
     private static final Duration RETENTION = Duration.ofMillis(Card.HOUR + Card.LATENESS);
 
     private final WindowStore<byte[], byte[]> rows;
     private final KeyValueStore<byte[], byte[]> last;
     private final Map<String, Card> known = new HashMap<>();
+    private long knownRows;
     private final double[] ignored = new double[10];
 
     Cards(ProcessorContext<byte[], byte[]> context) {
@@ -60,13 +61,17 @@ final class Cards {
     void add(String id, byte[] key, String transaction, long time, double amount, double[] features) {
         Card card = known.get(id);
         if (card == null) {
-            if (known.size() == MOST) {
+            if (knownRows > MOST) {
                 known.clear();
+                knownRows = 0;
             }
             card = load(key);
             known.put(id, card);
+            knownRows += card.size();
         }
+        knownRows -= card.size();
         card.add(time, amount, transaction, features);
+        knownRows += card.size();
         byte[] suffix = transaction.getBytes(StandardCharsets.UTF_8);
         byte[] row = Arrays.copyOf(key, key.length + 1 + suffix.length);
         System.arraycopy(suffix, 0, row, key.length + 1, suffix.length);
