@@ -43,6 +43,17 @@ pub enum Choice {
     Kafka(Box<Cluster>),
 }
 
+/// Why source and outputs can't share a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clash {
+    /// The output that is to blame, where one is.
+    pub output: Option<String>,
+    /// What is wrong, for people.
+    pub message: String,
+    /// The way out.
+    pub help: String,
+}
+
 /// Decides which backend a pipeline uses. `Err` says, for people, why its source and outputs can't share one.
 ///
 /// # Errors
@@ -51,7 +62,7 @@ pub fn choose(
     source: &dyn SourceSpec,
     sinks: &[(&str, &dyn SinkSpec)],
     delivery: Delivery,
-) -> std::result::Result<Choice, String> {
+) -> std::result::Result<Choice, Clash> {
     kafka::choose(source, sinks, delivery)
 }
 

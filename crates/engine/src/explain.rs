@@ -3,7 +3,8 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use millstream_core::OutputKind;
+use millstream_connectors::backend::Choice;
+use millstream_core::{Delivery, OutputKind};
 
 use crate::plan::{Plan, PlannedOutput, StepKind};
 use crate::predict::Scorer;
@@ -35,6 +36,7 @@ fn write(plan: &Plan, out: &mut String) -> fmt::Result {
         settings.snapshots_keep,
         if settings.sync { "a loss of power" } else { "a crash of the process" },
     )?;
+    place(plan, out)?;
     source(plan, out)?;
     for step in &plan.steps {
         let input = step.input.checked_sub(1).map_or(plan.source.name.as_str(), |i| plan.steps[i].name.as_str());
@@ -74,6 +76,26 @@ fn write(plan: &Plan, out: &mut String) -> fmt::Result {
     Ok(())
 }
 
+/// Where commits and state are.
+fn place(plan: &Plan, out: &mut String) -> fmt::Result {
+    match &plan.backend {
+        Choice::Local => writeln!(out, "  commits to the embedded log in {}", plan.env.data_dir().display())?,
+        Choice::Kafka(cluster) => {
+            let how = match plan.settings.delivery {
+                Delivery::ExactlyOnce => "each epoch of a worker in one transaction",
+                _ => "positions after the outputs were acknowledged, without a transaction",
+            };
+            writeln!(out, "  commits to the Kafka cluster {}: {how}", cluster.brokers())?;
+        }
+    }
+    let warm = match plan.settings.standby {
+        0 => String::new(),
+        1 => ", and 1 warm copy in another process".to_owned(),
+        n => format!(", and {n} warm copies in other processes"),
+    };
+    writeln!(out, "  snapshots in {}{warm}", plan.settings.state)
+}
+
 fn source(plan: &Plan, out: &mut String) -> fmt::Result {
     let source = &plan.source;
     writeln!(out, "\nsource {}: {}", source.name, source.spec.describe())?;
@@ -83,6 +105,9 @@ fn source(plan: &Plan, out: &mut String) -> fmt::Result {
     });
     let end = if source.spec.bounded() { "ends by itself" } else { "does not end" };
     writeln!(out, "  {partitions}; {end}; can give {}", source.spec.delivery())?;
+    if let Some(input) = source.spec.kafka() {
+        writeln!(out, "  {}", input.explain(&plan.name))?;
+    }
     match source.event_time {
         None => writeln!(out, "  watermark: none (no `event_time`)")?,
         Some((column, _)) => {
@@ -109,7 +134,18 @@ fn write_output(plan: &Plan, output: &PlannedOutput, out: &mut String) -> fmt::R
         writeln!(out, "  rows of {input}{filter}")?;
     }
     let given = output.spec.delivery().min(plan.source.spec.delivery());
-    writeln!(out, "  guarantee: {given}")
+    // Without a transaction, what was written before a crash is written again.
+    let in_kafka = matches!(plan.backend, Choice::Kafka(_));
+    let given = if in_kafka { given.min(plan.settings.delivery) } else { given };
+    let how = match (output.spec.kafka().is_some(), in_kafka, given) {
+        (true, _, Delivery::ExactlyOnce) => {
+            ", in the epoch's transaction: for consumers with isolation.level=read_committed"
+        }
+        (true, _, _) => ": written before the position is committed",
+        (false, true, Delivery::ExactlyOnce) => ": rows are published after their commit, which says how far they go",
+        (false, ..) => "",
+    };
+    writeln!(out, "  guarantee: {given}{how}")
 }
 
 fn indent(out: &mut String, text: &str) -> fmt::Result {

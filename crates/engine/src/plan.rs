@@ -32,6 +32,10 @@ pub(crate) struct Settings {
     pub(crate) snapshots_keep: usize,
     pub(crate) sync: bool,
     pub(crate) http: Option<SocketAddr>,
+    /// Where snapshots go: a folder, or a URL of a store of objects.
+    pub(crate) state: String,
+    /// How many other processes keep a warm copy of each partition's state.
+    pub(crate) standby: usize,
 }
 
 /// The source, planned.

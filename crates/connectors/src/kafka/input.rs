@@ -82,6 +82,25 @@ impl KafkaInput {
         self.group.as_deref().unwrap_or(pipeline)
     }
 
+    /// How the group works and where it begins, for people.
+    pub fn explain(&self, pipeline: &str) -> String {
+        let protocol = match (self.protocol, self.static_membership) {
+            (Protocol::Classic, false) => "classic protocol, cooperative-sticky",
+            (Protocol::Classic, true) => "classic protocol, cooperative-sticky, static members",
+            (Protocol::Consumer, _) => "consumer protocol (KIP-848)",
+        };
+        let start = match &self.start {
+            Start::Earliest => "the oldest record".to_owned(),
+            Start::Latest => "the end".to_owned(),
+            Start::Timestamp(ms) => format!("the first record of {ms} ms since 1970 or later"),
+            Start::Offsets(offsets) => {
+                let each: Vec<String> = offsets.iter().map(|(p, o)| format!("{o} of partition {p}")).collect();
+                format!("offset {}, and the oldest record elsewhere", each.join(", "))
+            }
+        };
+        format!("consumer group {} ({protocol}); one that never committed begins at {start}", self.group(pipeline))
+    }
+
     /// The configuration of a consumer, as far as the pipeline file says it: see [`Connection::client_config`].
     ///
     /// # Errors

@@ -74,6 +74,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// `bootstrap.servers`.
+    pub fn brokers(&self) -> String {
+        self.connection.brokers()
+    }
+
     /// Whether any output asked for less than all replicas: then no producer can be idempotent.
     pub(crate) fn acks(&self) -> Acks {
         match self.outputs.iter().any(|output| output.acks == Acks::Leader) {

@@ -4,6 +4,7 @@
 //! is passed over in silence, so that one mistake gives one message.
 
 mod outputs;
+mod place;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use millstream_config::decode::Cx;
 use millstream_config::pipeline::{self, Durability, ModelKind, Pipeline};
 use millstream_config::{Diagnostic, Diagnostics, Span, Text};
-use millstream_connectors::{Env, SinkSpec, SourceSpec, backend, registry};
+use millstream_connectors::{Env, SourceSpec, registry};
 use millstream_core::{Delivery, Error, Model, Result};
 use millstream_features::{
     Catalog, PartitionedBy, Relation, SqlProblem, Table, TableFormat, TableSchema, plan_predicate,
@@ -125,6 +126,7 @@ impl<'a> Loader<'a> {
     fn plan(&mut self) -> Option<Plan> {
         let pipeline = self.pipeline;
         let settings = self.settings();
+        self.connections();
         let source = pipeline.sources.first().and_then(|s| self.source(s));
         pipeline.tables.iter().for_each(|t| self.table(t));
         pipeline.models.iter().for_each(|m| self.model(m));
@@ -132,8 +134,10 @@ impl<'a> Loader<'a> {
         let outputs = self.outputs(source.as_ref());
         let dead_letters = self.dead_letters(source.as_ref());
         self.one_writer_each(outputs.as_deref().unwrap_or_default(), dead_letters.as_ref());
+        let known = source.as_ref().zip(outputs.as_deref());
+        let backend = known.and_then(|(source, outputs)| self.backend(source, outputs, dead_letters.as_ref()));
         let plannable = !self.incomplete && !self.cx.diagnostics().has_errors();
-        let (source, steps, outputs) = (source?, steps?, outputs?);
+        let (source, steps, outputs, backend) = (source?, steps?, outputs?, backend?);
         if !plannable {
             return None;
         }
@@ -144,16 +148,6 @@ impl<'a> Loader<'a> {
             let name = m.name.value.clone();
             Some((name.clone(), PlannedModel { name, version: m.version.clone(), path, model }))
         });
-        let sinks: Vec<(&str, &dyn SinkSpec)> =
-            outputs.iter().chain(&dead_letters).map(|o| (o.name.as_str(), o.spec.as_ref())).collect();
-        let backend = match backend::choose(source.spec.as_ref(), &sinks, settings.delivery) {
-            Ok(choice) => choice,
-            Err(why) => {
-                let error = Error::new(DELIVERY, why);
-                self.error(&error, pipeline.delivery.span);
-                return None;
-            }
-        };
         Some(Plan {
             name: pipeline.name.value.clone(),
             env: self.env.clone(),
@@ -181,6 +175,8 @@ impl<'a> Loader<'a> {
             snapshots_keep: p.snapshots_keep,
             sync: p.durability == Durability::Power,
             http: p.http,
+            state: self.state(),
+            standby: p.standby.value as usize,
         }
     }
 
@@ -219,7 +215,7 @@ impl<'a> Loader<'a> {
         }
         let message = format!("{what} can give {given} at the most, but the pipeline's delivery is {}", declared.value);
         let help = format!(
-            "declare `delivery: {given}`, or use a connector that can do more (`file` and `log` are exactly_once)"
+            "declare `delivery: {given}`, or use a connector that can do more (`file`, `log` and `kafka` are exactly_once)"
         );
         self.cx.push(Diagnostic::error(DELIVERY, span, message).help(help));
     }
@@ -247,10 +243,11 @@ impl<'a> Loader<'a> {
         self.nodes.push((source.name.value.clone(), columns_are_known(source).then_some(node)));
         let spec: Arc<dyn SourceSpec> = spec?.into();
         self.check_delivery(spec.delivery(), &format!("source `{}`", source.name.value), source.connector.kind.span);
-        if self.options.connect
-            && let Err(error) = spec.probe(&self.env)
-        {
-            self.error(&error, source.connector.kind.span);
+        if self.options.connect {
+            match spec.probe(&self.env) {
+                Ok(()) => self.doubts(spec.as_ref(), source.connector.kind.span),
+                Err(error) => self.error(&error, source.connector.kind.span),
+            }
         }
         Some(PlannedSource {
             name: source.name.value.clone(),
@@ -313,6 +310,8 @@ impl<'a> Loader<'a> {
             pipeline::ModelFormat::XgboostJson => ModelFormat::XgboostJson,
             pipeline::ModelFormat::XgboostUbj => ModelFormat::XgboostUbj,
             pipeline::ModelFormat::LightgbmText => ModelFormat::LightgbmText,
+            pipeline::ModelFormat::CatboostCbm => ModelFormat::CatboostCbm,
+            pipeline::ModelFormat::CatboostJson => ModelFormat::CatboostJson,
         });
         match millstream_models::load(&file, format) {
             Ok(loaded) => drop(self.models.insert(model.name.value.clone(), loaded)),
