@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import shutil
-import statistics
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +23,8 @@ from systems import EXAMPLE, all_systems, reference_pipeline
 HERE = Path(__file__).resolve().parent
 # A competitor that makes no progress for so long is stuck.
 STUCK_S = 120
+# Between the halves: what is done after the last commit belongs to the first.
+IDLE_S = 0.5
 # A rate that the producer itself could not hold is no measurement of the competitor.
 PRODUCER_LATE_MS_MAX = 250
 
@@ -32,10 +34,13 @@ def main():
     arguments.work.mkdir(parents=True, exist_ok=True)
     prepare(arguments)
     broker = Broker(arguments.cache, arguments.work / "broker")
-    results = {"machine": machine(), "events": arguments.events, "repeats": arguments.repeats, "java": arguments.java,
-               "systems": []}
+    order = [f"{system.job} {system.name}" for system in all_systems(arguments)]
+    results = {"machine": machine(), "order": order, "systems": []}
     try:
         chosen = [system for system in all_systems(arguments) if wanted(arguments, system)]
+        # The broker is a JVM too: the first one measured would pay for its compiling.
+        warm = next(system for system in all_systems(arguments) if system.name == "raw librdkafka")
+        throughput(arguments, broker, warm, "warm-up", True)
         runs = {(system.job, system.name): [] for system in chosen}
         recoveries = {key: [] for key in runs}
         for turn in range(arguments.repeats):
@@ -52,8 +57,8 @@ def main():
                     print(f"recovery {system.name:40} {json.dumps(run)}", flush=True)
         for system in chosen:
             key = system.job, system.name
-            results["systems"].append({"name": system.name, "job": system.job, "runs": runs[key],
-                                       "recovery": recoveries[key]})
+            results["systems"].append({"name": system.name, "job": system.job, "events": arguments.events,
+                                       "runs": runs[key], "recovery": recoveries[key]})
     finally:
         broker.stop()
     write(results, arguments.no_write)
@@ -191,20 +196,29 @@ def start(arguments, broker, system, name, load, **output_config):
 
 
 def throughput(arguments, broker, system, name, last):
-    def load(command):
-        subprocess.run([*command, "--events", arguments.work / "events.ndjson", "--most", str(arguments.events)], check=True)
+    """The first half from the start, the second half when it is warm: each from a full topic, the instance is stopped
+    meanwhile."""
+    half = arguments.events // 2
+
+    def load(command, skip=0):
+        subprocess.run([*command, "--events", arguments.work / "events.ndjson", "--skip", str(skip), "--most", str(half)],
+                       check=True)
 
     instance, watch, source, target, before = start(arguments, broker, system, name, load)
     try:
-        samples = [(0, 0.0, time.monotonic())]
-        for count, _ in watch.counts(instance):
-            samples.append((count, instance.cpu(), time.monotonic()))
-            if count >= arguments.events:
-                break
+        counts = watch.counts(instance)
+        run = {"load": os.getloadavg()[0]}
+        until(counts, half)
+        time.sleep(IDLE_S)
+        run["cpu_first_half_s"] = instance.cpu()
+        instance.process.send_signal(signal.SIGSTOP)
+        load([arguments.tools, "load", "--brokers", broker.address, "--topic", source], half)
+        cpu, started = instance.cpu(), time.monotonic()
+        instance.process.send_signal(signal.SIGCONT)
+        until(counts, 2 * half)
+        run["wall_second_half_s"] = time.monotonic() - started
+        run["cpu_second_half_s"] = instance.cpu() - cpu
         watch.stop()
-        half = arguments.events / 2
-        run = {"cpu_first_half_s": at(samples, half, 1), "cpu_second_half_s": samples[-1][1] - at(samples, half, 1),
-               "wall_second_half_s": samples[-1][2] - at(samples, half, 2)}
         run["bytes_per_event"] = written(before, broker.sizes(), source, target, arguments.events)
         run["memory_mb"] = memory_mb(instance.process.pid)
         if system.job == "fraud":
@@ -221,13 +235,10 @@ def throughput(arguments, broker, system, name, last):
         instance.stop()
 
 
-def at(samples, count, column):
-    """CPU or wall time when so many were committed, between two samples."""
-    for before, after in zip(samples, samples[1:]):
-        if after[0] >= count:
-            share = (count - before[0]) / (after[0] - before[0])
-            return before[column] + share * (after[column] - before[column])
-    raise SystemExit("fewer records came than were sent")
+def until(counts, wanted_count):
+    for count, _ in counts:
+        if count >= wanted_count:
+            return
 
 
 def written(before, after, source, target, events):
@@ -252,19 +263,20 @@ def latencies(arguments, broker, instance, source, target, highest):
     measured, first = [], arguments.events
     for rate in arguments.rates:
         value = highest / 2 if rate == "half" else float(rate)
-        # As long as there are events for it.
-        seconds = min(arguments.seconds, (2 * arguments.events - first) / value / 2 - arguments.warmup)
+        # Shorter where there are not enough events for it.
+        shorter = min(1, (2 * arguments.events - first - 1) / value / (arguments.warmup + arguments.seconds))
+        warmup, seconds = arguments.warmup * shorter, arguments.seconds * shorter
         if seconds < 1:
             print(f"too few events are left for {value:,.0f} a second", flush=True)
             continue
         started, cpu = time.monotonic(), instance.cpu()
-        run = open_loop(arguments, broker, source, target, first, value, arguments.warmup, seconds)
+        run = open_loop(arguments, broker, source, target, first, value, warmup, seconds)
         run["cpu_share"] = round((instance.cpu() - cpu) / (time.monotonic() - started), 3)
         run["name"] = rate
         if run["producer_late_ms"] > PRODUCER_LATE_MS_MAX:
             run["producer_was_late"] = True
         measured.append(run)
-        first += int(value * (arguments.warmup + seconds))
+        first += int(value * (warmup + seconds))
     return measured
 
 
@@ -302,9 +314,7 @@ def recovery(arguments, broker, system, size_gb):
                                                     **{"segment.bytes": "67108864", "retention.bytes": "268435456"})
     feeder = None
     try:
-        for done, _ in watch.counts(instance):
-            if done >= count:
-                break
+        until(watch.counts(instance), count)
         watch.stop()
         changelogs = written(before, broker.sizes(), source, target, 1).get("changelogs", 0)
         feeder = subprocess.Popen(

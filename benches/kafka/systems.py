@@ -62,9 +62,10 @@ def pass_pipeline(brokers, source, target):
 sources:
   transactions:
     type: kafka
-    brokers: {brokers}
+    brokers: "{brokers}"
     topic: {source}
     start: earliest
+    static_membership: true
     schema:
       transaction_id: {{ type: string, required: true }}
       card_id: {{ type: string, required: true }}
@@ -82,7 +83,7 @@ steps:
   - name: projected
     sql: SELECT transaction_id, card_id, merchant_id, amount, currency, lat, lon, channel, event_time FROM transactions
 outputs:
-  out: {{ type: kafka, brokers: "{brokers}", topic: {target} }}
+  out: {{ type: kafka, brokers: "{brokers}", topic: {target}, compression: none }}
 """
 
 
@@ -94,7 +95,7 @@ def fraud_pipeline(brokers, source, target):
                      ("type: file                        # also: log (the embedded, partitioned log) and stdin",
                       f"type: kafka\n    brokers: \"{brokers}\""),
                      ("path: ${TRANSACTIONS:-transactions-100k.ndjson.zst}   # .gz and .zst are decompressed",
-                      f"topic: {source}\n    start: earliest")]:
+                      f"topic: {source}\n    start: earliest\n    static_membership: true")]:
         if old not in head or not found or "emit: on_arrival" not in head:
             raise SystemExit(f"the example's pipeline has no {old!r} any more")
         head = head.replace(old, new)
@@ -104,6 +105,7 @@ outputs:
     type: kafka
     brokers: "{brokers}"
     topic: {target}
+    compression: none
     select: [{COLUMNS}]
 """
 
@@ -111,5 +113,5 @@ outputs:
 def reference_pipeline(events):
     """What the outputs of the fraud job are held against: the same on files."""
     text = fraud_pipeline("-", "-", "reference")
-    text = text.replace('type: kafka\n    brokers: "-"\n    topic: -\n    start: earliest', f"type: file\n    path: {events}")
-    return text.replace('type: kafka\n    brokers: "-"\n    topic: reference', "type: file\n    path: reference.ndjson")
+    text = text.replace('type: kafka\n    brokers: "-"\n    topic: -\n    start: earliest\n    static_membership: true', f"type: file\n    path: {events}")
+    return text.replace('type: kafka\n    brokers: "-"\n    topic: reference\n    compression: none', "type: file\n    path: reference.ndjson")
