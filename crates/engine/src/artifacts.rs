@@ -2,19 +2,22 @@
 //!
 //! A model or table that changes on disk is an outside influence, so the change is journaled at a position.
 //! Where state depends on what served earlier (a window over a joined column, say), a copy of the old bytes is
-//! kept in the data directory by digest, and a fold uses it up to the change.
+//! kept in the data directory by digest, and another beside the snapshots for whoever takes a task over; a fold uses it
+//! up to the change.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millstream_connectors::codec::InputFormat;
 use millstream_core::{Error, JournalEntry, Result};
 use millstream_features::{Table, Tables};
+use sha2::{Digest as _, Sha256};
 
 use crate::codes::ARTIFACT_MISSING;
 use crate::plan::{Plan, PlannedModel, StepKind};
+use crate::snapshot::SnapshotStore;
 
 /// A file that a pipeline depends on.
 #[derive(Clone, Debug)]
@@ -110,9 +113,13 @@ fn state_files(plan: &Plan) -> Vec<File> {
     files(plan).into_iter().filter(|f| names.contains(&f.name)).collect()
 }
 
-fn copy_path(plan: &Plan, digest: &str, file: &File) -> PathBuf {
+fn copy_name(digest: &str, file: &File) -> String {
     let extension = file.path.extension().and_then(|e| e.to_str()).unwrap_or("bin");
-    plan.env.data_dir().join("artifacts").join(format!("{digest}.{extension}"))
+    format!("{digest}.{extension}")
+}
+
+fn copy_path(plan: &Plan, digest: &str, file: &File) -> PathBuf {
+    plan.env.data_dir().join("artifacts").join(copy_name(digest, file))
 }
 
 /// Keeps a copy of every file that state depends on.
@@ -122,20 +129,58 @@ fn copy_path(plan: &Plan, digest: &str, file: &File) -> PathBuf {
 pub(crate) fn keep_copies(plan: &Plan) -> Result<()> {
     for file in state_files(plan) {
         let copy = copy_path(plan, &file.digest, &file);
+        if !copy.exists() {
+            let write = |to: &Path| fs::copy(&file.path, to).map(drop);
+            write_copy(plan, &copy, write).map_err(|e| cant_keep(&file, &copy, e))?;
+        }
+    }
+    Ok(())
+}
+
+fn write_copy(plan: &Plan, copy: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> std::io::Result<()> {
+    fs::create_dir_all(plan.env.data_dir().join("artifacts"))?;
+    // Several processes may run from one folder.
+    let temporary = copy.with_added_extension(format!("{}.tmp", std::process::id()));
+    write(&temporary)?;
+    fs::File::open(&temporary)?.sync_all()?;
+    fs::rename(&temporary, copy)
+}
+
+fn cant_keep(file: &File, copy: &Path, cause: std::io::Error) -> Error {
+    Error::new(ARTIFACT_MISSING, format!("can't keep a copy of {} as `{}`", file.name, copy.display())).because(cause)
+}
+
+/// Puts a copy of every file that state depends on beside the snapshots, for instances that never saw it.
+///
+/// # Errors
+/// The state location can't be written.
+pub(crate) fn share(plan: &Plan, store: &SnapshotStore) -> Result<()> {
+    for file in state_files(plan) {
+        store.keep_file(&copy_name(&file.digest, &file), plan.env.data_dir(), &file.path)?;
+    }
+    Ok(())
+}
+
+/// Fetches the files with these digests from beside the snapshots, where state depends on them and this data directory
+/// lacks them. What is not there either is found missing when it is used.
+///
+/// # Errors
+/// The state location can't be read, what it holds is damaged, or the data directory can't be written.
+pub(crate) fn fetch(plan: &Plan, store: &SnapshotStore, digests: &BTreeMap<String, String>) -> Result<()> {
+    for file in state_files(plan) {
+        let Some(digest) = digests.get(&file.name).filter(|d| **d != file.digest) else { continue };
+        let copy = copy_path(plan, digest, &file);
         if copy.exists() {
             continue;
         }
-        let write = || -> std::io::Result<()> {
-            fs::create_dir_all(plan.env.data_dir().join("artifacts"))?;
-            let temporary = copy.with_extension("tmp");
-            fs::copy(&file.path, &temporary)?;
-            fs::File::open(&temporary)?.sync_all()?;
-            fs::rename(&temporary, &copy)
-        };
-        write().map_err(|e| {
-            Error::new(ARTIFACT_MISSING, format!("can't keep a copy of {} as `{}`", file.name, copy.display()))
-                .because(e)
-        })?;
+        let Some(bytes) = store.kept_file(&copy_name(digest, &file))? else { continue };
+        let found: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+        if found != *digest {
+            let message = format!("the copy of {} in `{}` is damaged", file.name, store.describe());
+            return Err(Error::new(ARTIFACT_MISSING, message)
+                .help("put the file as it was beside the pipeline, or start over with `--fresh`"));
+        }
+        write_copy(plan, &copy, |to| fs::write(to, &bytes)).map_err(|e| cant_keep(&file, &copy, e))?;
     }
     Ok(())
 }

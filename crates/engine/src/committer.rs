@@ -12,9 +12,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 
-use millstream_core::{
-    Chunk, CommitRecord, Error, JournalEntry, Lease, Outcome, Result, Sink, Store, TaskId, Txn,
-};
+use millstream_core::{Chunk, CommitRecord, Error, JournalEntry, Lease, Outcome, Result, Sink, Store, TaskId, Txn};
 
 use crate::clock::Clock;
 use crate::live::{Live, Stages};

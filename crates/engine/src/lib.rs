@@ -30,4 +30,7 @@ pub use load::{LoadOptions, Loaded, Overrides, load};
 pub use millstream_features::panic_is_caught;
 pub use plan::Plan;
 pub use recovery::WayOut;
-pub use run::{RunOptions, run};
+pub use run::{Around, Lanes, RunOptions, prepare, run};
+pub use snapshot::{Snapshot, SnapshotStore};
+pub use starter::Starter;
+pub use worker::Step as WorkerStep;

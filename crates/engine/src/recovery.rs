@@ -179,15 +179,7 @@ mod tests {
             ("changed", Some(&commit), vec![there(50, a1)], a2, true, None, refold()),
             ("a step was removed", Some(&commit), vec![there(50, both)], a1, true, None, restore(0)),
             ("none, refold", Some(&commit), vec![], a1, true, None, refold()),
-            (
-                "none, too late",
-                Some(&commit),
-                vec![],
-                a1,
-                false,
-                None,
-                refuse(Lack::State { lost: vec!["a".into()] }),
-            ),
+            ("none, too late", Some(&commit), vec![], a1, false, None, refuse(Lack::State { lost: vec!["a".into()] })),
             ("none, loss allowed", Some(&commit), vec![], a1, false, empty, Start::Empty { at: at(50) }),
             ("none, what is left", Some(&commit), vec![], a1, false, earliest, Start::RefoldEarliest { to: at(50) }),
             (
@@ -199,7 +191,15 @@ mod tests {
                 None,
                 refuse(Lack::Retention { snapshot: 10 }),
             ),
-            ("retention passed it, loss allowed", Some(&commit), vec![gone(10, a1)], a1, false, empty, Start::Empty { at: at(50) }),
+            (
+                "retention passed it, loss allowed",
+                Some(&commit),
+                vec![gone(10, a1)],
+                a1,
+                false,
+                empty,
+                Start::Empty { at: at(50) },
+            ),
             (
                 "a new step, loss allowed",
                 Some(&commit),

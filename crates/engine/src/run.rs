@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use millstream_connectors::{Backend, backend};
-use millstream_core::{CommitRecord, Error, Receipt, Result, Store, TaskId};
+use millstream_core::{CommitRecord, Error, Receipt, Result, Sink, Store, TaskId};
 
 use crate::artifacts;
 use crate::changes;
@@ -46,10 +46,17 @@ pub struct RunOptions {
 pub fn run(plan: &Arc<Plan>, options: &RunOptions, live: &Arc<Live>) -> Result<Summary> {
     let clock = Arc::new(SystemClock::start());
     let backend = backend::open(&plan.backend, &plan.env, &plan.source.spec, plan.settings.delivery)?;
-    let snapshots = Arc::new(SnapshotStore::open(&plan.env.data_dir().join("state").to_string_lossy(), &plan.name)?);
+    let snapshots = Arc::new(SnapshotStore::open(&plan.settings.state, &plan.name)?);
     let (snapshots_in, snapshots_out) = sync_channel::<Snapshot>(1);
-    let lanes = prepare(plan, options, live, clock.clone(), backend.as_ref(), &snapshots, &snapshots_in)?;
-    drop(snapshots_in);
+    let around = Around {
+        backend: backend.as_ref(),
+        clock: clock.clone(),
+        snapshots: snapshots.clone(),
+        snapshots_in,
+        sinks: &|output| open_sink(plan, output, backend.tasks()),
+    };
+    let lanes = prepare(plan, options, live, &around)?;
+    drop(around);
     live.set_phase(Phase::Running);
     let first_output = drive(plan, live, lanes, snapshots_out, &snapshots)?;
     Ok(Summary {
@@ -78,24 +85,32 @@ pub struct Lanes {
     pub committers: Vec<Committer>,
 }
 
+/// What lanes are built on: the real thing, or a simulation of it.
+pub struct Around<'a> {
+    /// What commits, and shares the input out.
+    pub backend: &'a dyn Backend,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Where snapshots are read from.
+    pub snapshots: Arc<SnapshotStore>,
+    /// Where they are handed to be written.
+    pub snapshots_in: SyncSender<Snapshot>,
+    /// Opens an output by name.
+    pub sinks: &'a dyn Fn(&str) -> Result<Box<dyn Sink>>,
+}
+
 /// Connects, looks at what earlier runs left, and builds workers, starters and committers.
 ///
 /// # Errors
 /// An input, output or store can't be reached, or does not fit what earlier runs left.
-pub fn prepare(
-    plan: &Arc<Plan>,
-    options: &RunOptions,
-    live: &Arc<Live>,
-    clock: Arc<dyn Clock>,
-    backend: &dyn Backend,
-    snapshots: &Arc<SnapshotStore>,
-    snapshots_in: &std::sync::mpsc::SyncSender<Snapshot>,
-) -> Result<Lanes> {
+pub fn prepare(plan: &Arc<Plan>, options: &RunOptions, live: &Arc<Live>, around: &Around<'_>) -> Result<Lanes> {
+    let backend = around.backend;
     let first = backend.store(0)?;
     if options.fresh {
-        forget(plan, first.as_ref(), snapshots)?;
+        forget(plan, first.as_ref(), &around.snapshots)?;
     }
     look_back(plan, backend, first.as_ref())?;
+    artifacts::share(plan, &around.snapshots)?;
     let format = plan.source.spec.input_format(&plan.env, &plan.source.schema)?;
     let workers = match backend.tasks() {
         Some(tasks) => plan.settings.workers.clamp(1, tasks.max(1) as usize),
@@ -124,34 +139,42 @@ pub fn prepare(
                 live: live.clone(),
                 store: store.clone(),
                 opener: member.opener(),
-                snapshots: snapshots.clone(),
+                snapshots: around.snapshots.clone(),
                 format: format.clone(),
                 way_out: options.way_out,
                 orders: start_orders,
                 started: started_in,
             });
-            let around = Surroundings {
+            let surroundings = Surroundings {
                 plan: plan.clone(),
                 live: live.clone(),
-                clock: clock.clone(),
+                clock: around.clock.clone(),
                 stages: StageClock::new(plan),
                 stateful: !plan.fingerprints().is_empty(),
             };
             let number = notices_in.len() - 1;
             let orders = orders_in.clone();
-            lanes.workers.push(Worker::new(WorkerParts { number, around, member, starts, started, orders, notices }));
+            lanes.workers.push(Worker::new(WorkerParts {
+                number,
+                around: surroundings,
+                member,
+                starts,
+                started,
+                orders,
+                notices,
+            }));
         }
         lanes.committers.push(Committer::new(CommitterParts {
             pipeline: plan.name.clone(),
             store,
-            sinks: open_sinks(plan, backend.tasks())?,
+            sinks: open_sinks(plan, around.sinks)?,
             steps: plan.fingerprints(),
             sync: plan.settings.sync,
             live: live.clone(),
-            clock: clock.clone(),
+            clock: around.clock.clone(),
             orders,
             notices: notices_in,
-            snapshots: snapshots_in.clone(),
+            snapshots: around.snapshots_in.clone(),
         }));
     }
     Ok(lanes)
@@ -278,10 +301,13 @@ fn check_partitions(plan: &Plan, partitions: u32, records: &BTreeMap<TaskId, Com
     }
 }
 
-fn open_sinks(plan: &Plan, tasks: Option<u32>) -> Result<Vec<NamedSink>> {
-    let open = |output: &crate::plan::PlannedOutput| {
-        let sink = output.spec.open(&plan.env, tasks, &output.context)?;
-        Ok(NamedSink { name: output.name.clone(), sink })
-    };
-    plan.all_outputs().map(open).collect()
+fn open_sinks(plan: &Plan, open: &dyn Fn(&str) -> Result<Box<dyn Sink>>) -> Result<Vec<NamedSink>> {
+    plan.all_outputs().map(|o| Ok(NamedSink { name: o.name.clone(), sink: open(&o.name)? })).collect()
+}
+
+fn open_sink(plan: &Plan, name: &str, tasks: Option<u32>) -> Result<Box<dyn Sink>> {
+    match plan.all_outputs().find(|output| output.name == name) {
+        Some(output) => output.spec.open(&plan.env, tasks, &output.context),
+        None => Err(Error::new(THREAD_FAILED, format!("there is no output `{name}`"))),
+    }
 }

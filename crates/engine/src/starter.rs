@@ -100,6 +100,7 @@ impl Starter {
     }
 
     fn at(&self, digests: &BTreeMap<String, String>) -> Result<Serving> {
+        artifacts::fetch(&self.plan, &self.snapshots, digests)?;
         Serving::at(&self.plan, self.format.clone(), digests)
     }
 
@@ -135,7 +136,9 @@ impl Starter {
             Start::Empty { .. } => {
                 return Ok(Some((Task::new(plan.clone(), id, &self.at(&commit.artifacts)?)?, true)));
             }
-            Start::Restore { snapshot, to, lost } => (self.restore(id, &snapshots[snapshot], &lost)?, to, !lost.is_empty()),
+            Start::Restore { snapshot, to, lost } => {
+                (self.restore(id, &snapshots[snapshot], &lost)?, to, !lost.is_empty())
+            }
             Start::Refold { from, to } => {
                 tracing::info!(task = %id, "state is folded from the start of the input");
                 (self.from_start(id, from)?, to, false)

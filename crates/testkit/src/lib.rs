@@ -12,6 +12,7 @@
 //! ```
 
 pub mod kafka;
+pub mod sim;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn records_come_back_as_they_went_in() {
-        let mut batch = RawBatch::new(TaskId::new(3));
+        let mut batch = RawBatch::new(millstream_core::TaskId::new(3));
         let header = |name: &str, value: &[u8]| Header { name: name.to_owned(), value: value.to_vec() };
         batch.push(7, 12, Some(b"k"), Some(b"{}"), &[header("a", b"1"), header("a", b"\xff"), header("b", b"2")]);
         batch.push(8, NO_TIMESTAMP, None, Some(b"\xfe"), &[]);

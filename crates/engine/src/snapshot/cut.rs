@@ -84,9 +84,9 @@ pub(crate) struct Cutter {
 impl Cutter {
     /// Whether the cut before is written or lost: another one now would only wait behind it.
     pub(crate) fn is_idle(&self) -> bool {
-        self.line.as_ref().is_none_or(|line| {
-            line.broken.load(Ordering::Acquire) || line.written.load(Ordering::Acquire) == self.cuts
-        })
+        self.line
+            .as_ref()
+            .is_none_or(|line| line.broken.load(Ordering::Acquire) || line.written.load(Ordering::Acquire) == self.cuts)
     }
 
     /// Cuts a task.
@@ -106,12 +106,12 @@ impl Cutter {
     }
 
     /// Begins a line on top of a snapshot.
-    fn begin(&mut self, base: Base) {
+    pub(super) fn begin(&mut self, base: Base) {
         *self = Self { line: Some(Arc::new(Line { base, ..Line::default() })), cuts: 0 };
     }
 
     /// Makes a cut: `take` gives the changes, or (if it is asked for with `false`) all of the state.
-    fn cut_with(&mut self, watermark: EventTime, take: impl FnOnce(bool) -> Vec<u8>) -> StateCut {
+    pub(super) fn cut_with(&mut self, watermark: EventTime, take: impl FnOnce(bool) -> Vec<u8>) -> StateCut {
         let line = self.line.take().filter(|line| !line.broken.load(Ordering::Acquire));
         let changes = line.is_some();
         let line = line.unwrap_or_else(|| {

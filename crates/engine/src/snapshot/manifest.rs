@@ -68,11 +68,11 @@ pub(crate) fn name(header: &Header, writer: &str, extension: &str) -> String {
     format!("{:020}-{:012}-{writer}.{extension}", header.position.offset, header.epoch)
 }
 
-/// Reads a name; `None` is somebody else's file.
+/// Reads a name; `None` is somebody else's file. A file that was half written counts as a cut of its position.
 pub(crate) fn parse(name: &str) -> Option<Named> {
     let (stem, extension) = name.split_once('.')?;
     let mut parts = stem.split('-');
     let (offset, epoch) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    let known = [MANIFEST, FULL, CHANGES].contains(&extension);
+    let known = extension.split('.').next().is_some_and(|e| [MANIFEST, FULL, CHANGES].contains(&e));
     (known && parts.next().is_some()).then_some(Named { offset, epoch, manifest: extension == MANIFEST })
 }

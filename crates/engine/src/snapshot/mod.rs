@@ -19,8 +19,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use cut::{Base, Cutter};
 pub use cut::StateCut;
+pub(crate) use cut::{Base, Cutter};
 pub use manifest::Header;
 pub use store::SnapshotStore;
 

@@ -215,11 +215,14 @@ fn refused(name: &str, why: &str) -> Error {
 
 fn remote(name: &str, url: &url::Url) -> Result<Kind> {
     use ObjectStoreScheme as S;
-    let (scheme, prefix) = ObjectStoreScheme::parse(url).map_err(|_| {
-        refused(name, &format!("`{}://` is none of the kinds of place that are known", url.scheme()))
-    })?;
+    let (scheme, prefix) = ObjectStoreScheme::parse(url)
+        .map_err(|_| refused(name, &format!("`{}://` is none of the kinds of place that are known", url.scheme())))?;
     let retry = RetryConfig {
-        backoff: BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(10), base: 2.0 },
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(10),
+            base: 2.0,
+        },
         max_retries: RETRIES_MAX,
         retry_timeout: RETRY_FOR,
     };
@@ -228,9 +231,7 @@ fn remote(name: &str, url: &url::Url) -> Result<Kind> {
             let path = url.to_file_path().map_err(|()| refused(name, "it names no path of this machine"))?;
             return Ok(Kind::Local(path));
         }
-        S::AmazonS3 => {
-            AmazonS3Builder::from_env().with_url(name).with_retry(retry).build().map(|s| Arc::new(s) as _)
-        }
+        S::AmazonS3 => AmazonS3Builder::from_env().with_url(name).with_retry(retry).build().map(|s| Arc::new(s) as _),
         S::GoogleCloudStorage => {
             GoogleCloudStorageBuilder::from_env().with_url(name).with_retry(retry).build().map(|s| Arc::new(s) as _)
         }

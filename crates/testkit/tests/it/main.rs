@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on should stop")]
 
 mod kafka;
+mod sim;
 
 use std::path::PathBuf;
 
