@@ -101,6 +101,18 @@ pub enum PredictError {
         /// Features of the model.
         features: usize,
     },
+    /// The columns are not one for each feature, or not all as long.
+    #[error("{columns} columns of {shortest} to {longest} values, the model has {features} features")]
+    Columns {
+        /// Columns given.
+        columns: usize,
+        /// Features of the model.
+        features: usize,
+        /// Values of the shortest column.
+        shortest: usize,
+        /// Values of the longest.
+        longest: usize,
+    },
     /// The output slice has the wrong length.
     #[error("the output holds {given} numbers, {rows} rows of {outputs} need {}", .rows * .outputs)]
     OutputLength {
@@ -111,6 +123,9 @@ pub enum PredictError {
         /// Numbers per row.
         outputs: usize,
     },
+    /// float32 rows, and a model whose category codes don't fit into float32.
+    #[error("the model knows categories by hashes, which float32 can't hold; give the rows as float64")]
+    NeedsDouble,
     /// The model has no output of this kind: a regression has no classes.
     #[error("a model with objective `{objective}` has no classes")]
     NoClasses {

@@ -9,17 +9,25 @@ use crate::error::{LoadError, Place};
 pub(crate) trait Real:
     Copy + Default + PartialOrd + std::fmt::Debug + std::ops::AddAssign + Send + Sync + 'static
 {
+    const INFINITY: Self;
     const NEG_INFINITY: Self;
     const NAN: Self;
     fn from_f32(v: f32) -> Self;
     fn from_f64(v: f64) -> Self;
     fn to_f64(self) -> f64;
     fn mul_add_plain(self, factor: Self, addend: Self) -> Self;
+    /// The greatest number below this one.
+    fn next_down(self) -> Self;
+    /// The numbers as float32, if they are of that type.
+    fn as_singles(numbers: &[Self]) -> Option<&[f32]>;
+    /// The same, to be changed.
+    fn as_singles_mut(numbers: &mut [Self]) -> Option<&mut [f32]>;
 }
 
 macro_rules! real {
-    ($type:ident) => {
+    ($type:ident, $singles:expr, $singles_mut:expr) => {
         impl Real for $type {
+            const INFINITY: Self = $type::INFINITY;
             const NEG_INFINITY: Self = $type::NEG_INFINITY;
             const NAN: Self = $type::NAN;
             #[inline]
@@ -39,11 +47,25 @@ macro_rules! real {
                 // Two roundings, as the frameworks' builds do it; not a fused multiply-add.
                 self * factor + addend
             }
+            #[inline]
+            fn next_down(self) -> Self {
+                $type::next_down(self)
+            }
+            #[inline]
+            fn as_singles(numbers: &[Self]) -> Option<&[f32]> {
+                let singles: fn(&[Self]) -> Option<&[f32]> = $singles;
+                singles(numbers)
+            }
+            #[inline]
+            fn as_singles_mut(numbers: &mut [Self]) -> Option<&mut [f32]> {
+                let singles: fn(&mut [Self]) -> Option<&mut [f32]> = $singles_mut;
+                singles(numbers)
+            }
         }
     };
 }
-real!(f32);
-real!(f64);
+real!(f32, |numbers| Some(numbers), |numbers| Some(numbers));
+real!(f64, |_| None, |_| None);
 
 /// How a numeric split compares, the same for all trees of a framework.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +113,9 @@ pub(crate) enum CategorySet {
     Bits(Box<[u32]>),
     /// The codes in rising order: for sets whose bits would be mostly empty.
     Sorted(Box<[u32]>),
+    /// Values that count only if they are met exactly, fractions and all (ONNX's equality splits), in rising order;
+    /// and whether a value is rounded to float32 first.
+    Exact { values: Box<[f64]>, rounded: bool },
 }
 
 impl CategorySet {
@@ -108,12 +133,28 @@ impl CategorySet {
         Self::Bits(bits.into())
     }
 
+    /// A set of values that are met exactly; none of them is NaN.
+    pub(crate) fn exact(mut values: Vec<f64>, rounded: bool) -> Self {
+        values.sort_unstable_by(f64::total_cmp);
+        values.dedup();
+        Self::Exact { values: values.into(), rounded }
+    }
+
     #[inline]
     pub(crate) fn contains(&self, code: u32) -> bool {
         match self {
+            Self::Exact { .. } => self.contains_value(f64::from(code)),
             Self::Bits(bits) => bits.get(code as usize / 32).is_some_and(|word| word >> (code % 32) & 1 == 1),
             Self::Sorted(codes) => codes.binary_search(&code).is_ok(),
         }
+    }
+
+    /// Whether a value that is not NaN is in a set of exact values.
+    fn contains_value(&self, x: f64) -> bool {
+        let Self::Exact { values, rounded } = self else { return false };
+        let x = if *rounded { f64::from(x as f32) } else { x };
+        let at = values.partition_point(|&value| value < x);
+        values.get(at).is_some_and(|&value| value == x)
     }
 }
 
@@ -197,9 +238,12 @@ impl<T: Real> Tree<T> {
     /// Whether the category `x` is in a set. A fraction is cut off, as both frameworks do; XGBoost looks at the sign
     /// before that (so -0.5 is no category), LightGBM after it (so -0.5 is category 0).
     fn in_set(&self, set: u32, compare: Compare, x: T) -> bool {
-        let x = x.to_f64();
+        let (x, set) = (x.to_f64(), &self.sets[set as usize]);
+        if let CategorySet::Exact { .. } = set {
+            return set.contains_value(x);
+        }
         let x = if compare == Compare::AtMost { x.trunc() } else { x };
-        (0.0..4_294_967_296.0).contains(&x) && self.sets[set as usize].contains(x as u32)
+        (0.0..4_294_967_296.0).contains(&x) && set.contains(x as u32)
     }
 }
 

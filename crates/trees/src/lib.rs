@@ -1,6 +1,8 @@
 //! Loads tree ensembles and evaluates them, exactly as the framework that trained them does.
 //!
 //! - XGBoost 1.0 to 3.x, JSON and UBJ: `gbtree`, `dart`, `gblinear`, random forests, categorical splits, vector leaves.
+//! - CatBoost CBM and JSON: numbers, categories (one-hot and statistics), oblivious and other trees.
+//! - ONNX: tree ensembles of `ai.onnx.ml` 1 to 5, and scikit-learn's forests as skl2onnx writes them.
 //! - LightGBM text (v2 to v4): all objectives, categorical splits, linear trees.
 //!
 //! ```no_run
@@ -20,9 +22,12 @@
 
 #![deny(unsafe_code)]
 
+mod catboost;
 mod document;
+mod encoded;
 mod error;
 mod exp32;
+mod exp64;
 mod feature;
 mod forest;
 mod format;
@@ -32,6 +37,7 @@ mod lightgbm;
 mod linear;
 mod link;
 mod model;
+mod onnx;
 mod walk;
 mod xgboost;
 

@@ -1,6 +1,7 @@
 //! From the raw sums to the prediction, in the arithmetic of the framework.
 
 use crate::exp32::exp32;
+use crate::exp64::{exp64, exp64_each};
 
 /// The function between raw sums and predictions.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,10 +28,18 @@ pub(crate) enum Link {
     LogOnePlusExp,
     /// `x²` with the sign of `x` (LightGBM's `reg_sqrt`).
     SignedSquare,
+    /// The probabilities of both classes of a binary classifier, class 0 first (CatBoost).
+    TwoClasses,
+    /// Class probabilities with CatBoost's own `exp`.
+    FastSoftmax,
+    /// CatBoost's own `exp`.
+    FastExp,
+    /// A mean, and a variance from the logarithm of a standard deviation (CatBoost).
+    MeanAndVariance,
 }
 
 /// What a model's classes are read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Classes {
     /// It has none.
     None,
@@ -40,12 +49,20 @@ pub(crate) enum Classes {
     Greatest,
     /// The prediction is the class.
     Prediction,
+    /// Each raw sum above this is class 1, others are class 0.
+    RawAbove(f64),
+    /// The index of the greatest raw sum.
+    RawGreatest,
 }
 
 impl Link {
     /// How many predictions `raw` sums give.
     pub(crate) fn outputs(self, raw: usize) -> usize {
-        if self == Self::ArgMax { 1 } else { raw }
+        match self {
+            Self::ArgMax => 1,
+            Self::TwoClasses => 2,
+            _ => raw,
+        }
     }
 
     /// Applies the link to one row. `out` is as long as [`Link::outputs`] says.
@@ -65,6 +82,16 @@ impl Link {
             Self::Exp64 => each(out, &f64::exp),
             Self::LogOnePlusExp => each(out, &|x| x.exp().ln_1p()),
             Self::SignedSquare => each(out, &|x| sign(x) * x * x),
+            Self::TwoClasses => {
+                let p = raw.first().map_or(f64::NAN, |x| 1.0 / (1.0 + (-x).exp()));
+                out.iter_mut().zip([1.0 - p, p]).for_each(|(out, p)| *out = p);
+            }
+            Self::MeanAndVariance => {
+                out.copy_from_slice(raw);
+                out.iter_mut().skip(1).for_each(|x| *x = exp64(*x * 2.0));
+            }
+            Self::FastExp => each(out, &exp64),
+            Self::FastSoftmax => fast_softmax(raw, out),
         }
     }
 }
@@ -100,6 +127,14 @@ fn softmax32(raw: &[f64], out: &mut [f64]) {
         sum += *out;
     }
     out.iter_mut().for_each(|out| *out = f64::from(*out as f32 / sum as f32));
+}
+
+fn fast_softmax(raw: &[f64], out: &mut [f64]) {
+    let max = raw.get(greatest(raw)).copied().unwrap_or_default();
+    out.iter_mut().zip(raw).for_each(|(out, &x)| *out = x - max);
+    exp64_each(out);
+    let sum: f64 = out.iter().fold(0.0, |sum, x| sum + x);
+    out.iter_mut().for_each(|out| *out /= sum);
 }
 
 fn softmax64(raw: &[f64], out: &mut [f64]) {

@@ -3,13 +3,16 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::error::{LoadError, PredictError};
+use crate::encoded::{Encoded, EncodedBuffers};
+use crate::error::{LoadError, Place, PredictError};
 use crate::feature::Feature;
 use crate::forest::{Forest, Real};
 use crate::format::Format;
-use crate::interleaved::{BLOCK_ROWS, Interleaved};
+use crate::interleaved::BLOCK_ROWS;
+use crate::layout::{Buffers, Columns, Doubles, Fast, Input, Instructions, Level, Singles};
 use crate::linear::LinearModel;
 use crate::link::{Classes, Link, greatest};
+use crate::onnx::{GraphBuffers, GraphEngine};
 
 /// Which of a model's numbers are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,18 +21,28 @@ pub enum Output {
     Raw,
     /// What the framework's own `predict` gives.
     Prediction,
-    /// The class as a number: 0 or 1 for a binary classifier, the most likely class for a multi-class one.
+    /// The class as a number: 0 or 1 for a binary classifier, the most likely class for a multi-class one. For CatBoost
+    /// its label where labels are numbers, else its index.
     Class,
 }
 
-/// How a model is evaluated.
+/// How a model is evaluated. The numbers that come out are the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Layout {
-    /// The fastest layout that can hold the model.
+    /// The fastest layout that can hold the model, by rules that look at the model's shape and the instructions.
     #[default]
     Auto,
-    /// The plain form: slower, and the reference for all others.
+    /// The plain form: slow, and the reference for all others. Holds any model.
     Plain,
+    /// Packed nodes, several trees walked at once: for deep trees. Numeric splits and single leaves only, like all that
+    /// follow.
+    Interleaved,
+    /// What each column's rank rules out, looked up: for small models. Trees of up to 64 leaves.
+    Table,
+    /// All tests of a tree at once and a walk over bits: up to 8 levels. Needs AVX-512.
+    Perfect,
+    /// QuickScorer: trees of up to 128 leaves. Needs AVX-512.
+    Scorer,
 }
 
 /// How to load a model.
@@ -37,27 +50,33 @@ pub enum Layout {
 pub struct LoadOptions {
     /// The format; told from the bytes if absent.
     pub format: Option<Format>,
-    /// The layout.
+    /// The layout. One that can't hold the model is an error.
     pub layout: Layout,
+    /// The instructions that may be used. Those that the processor lacks are an error.
+    pub instructions: Instructions,
 }
 
-/// Rows, one after another, each with one value for every feature of the model in its order. NaN is a missing value.
+/// Rows, with one value for every feature of the model in its order. NaN is a missing value.
 ///
-/// XGBoost models see float32: float64 values are rounded to it, as XGBoost does. LightGBM models see float64.
+/// XGBoost and CatBoost models see float32: float64 values are rounded to it, as they do. LightGBM models see float64, and
+/// so do categories of CatBoost models ([`Feature::encode_text`]).
 #[derive(Clone, Copy, Debug)]
 pub enum Rows<'a> {
-    /// float32 values.
+    /// float32 values, row after row.
     F32(&'a [f32]),
-    /// float64 values.
+    /// float64 values, row after row.
     F64(&'a [f64]),
+    /// float64 values, a column for each feature, all of one length.
+    Columns(&'a [&'a [f64]]),
 }
 
 /// What a model is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
-    /// `xgboost` or `lightgbm`.
+    /// `xgboost`, `lightgbm`, `catboost` or `onnx`.
     pub framework: &'static str,
-    /// XGBoost: the version of the library that wrote the file. LightGBM: the version of its text format.
+    /// XGBoost, CatBoost: the version of the library that wrote the file. LightGBM: the version of its text format.
+    /// ONNX: what wrote the file.
     pub version: Option<String>,
     /// The objective, in the framework's own words.
     pub objective: String,
@@ -83,7 +102,7 @@ pub(crate) struct Loaded {
 /// A forest with its fast layout, if it has one.
 pub(crate) struct Ensemble<T> {
     forest: Forest<T>,
-    fast: Option<Interleaved<T>>,
+    fast: Fast<T>,
     /// Divides the predictions' sums (not the raw ones): LightGBM's `average_output`.
     average: Option<f64>,
 }
@@ -93,6 +112,8 @@ pub(crate) enum Engine {
     Single(Ensemble<f32>),
     Double(Ensemble<f64>),
     Linear(LinearModel),
+    Encoded(Ensemble<f64>, Box<Encoded>),
+    Graph(Box<GraphEngine>),
 }
 
 /// A model. Immutable; share it between threads, and give each a [`Scratch`] of its own.
@@ -112,21 +133,21 @@ pub struct Scratch {
     double: Buffers<f64>,
     raw: Vec<f64>,
     prediction: Vec<f64>,
-}
-
-#[derive(Debug, Default)]
-struct Buffers<T> {
-    rows: Vec<T>,
-    sums: Vec<T>,
+    encoded: EncodedBuffers,
+    graph: GraphBuffers,
 }
 
 impl Engine {
     pub(crate) fn single(forest: Forest<f32>) -> Self {
-        Self::Single(Ensemble { forest, fast: None, average: None })
+        Self::Single(Ensemble { forest, fast: Fast::Plain, average: None })
+    }
+
+    pub(crate) fn encoded(forest: Forest<f64>, encoded: Encoded) -> Self {
+        Self::Encoded(Ensemble { forest, fast: Fast::Plain, average: None }, Box::new(encoded))
     }
 
     pub(crate) fn double(forest: Forest<f64>, average: Option<f64>) -> Self {
-        Self::Double(Ensemble { forest, fast: None, average })
+        Self::Double(Ensemble { forest, fast: Fast::Plain, average })
     }
 }
 
@@ -152,22 +173,40 @@ impl Model {
             Format::XgboostJson => crate::xgboost::load_json(bytes)?,
             Format::XgboostUbj => crate::xgboost::load_ubj(bytes)?,
             Format::LightgbmText => crate::lightgbm::load(bytes)?,
+            Format::CatboostCbm => crate::catboost::load_cbm(bytes)?,
+            Format::CatboostJson => crate::catboost::load_json(bytes)?,
+            Format::Onnx => crate::onnx::load(bytes)?,
         };
         let mut engine = loaded.engine;
-        if options.layout == Layout::Auto {
-            match &mut engine {
-                Engine::Single(ensemble) => ensemble.fast = Interleaved::new(&ensemble.forest),
-                Engine::Double(ensemble) => ensemble.fast = Interleaved::new(&ensemble.forest),
-                Engine::Linear(_) => {}
+        let level = Level::of(options.instructions).ok_or_else(|| {
+            let what = format!("{:?} on this processor", options.instructions);
+            LoadError::unsupported(Place::part("instructions"), what)
+        })?;
+        match &mut engine {
+            Engine::Single(ensemble) => ensemble.fast = Fast::new(&ensemble.forest, options.layout, level)?,
+            Engine::Double(ensemble) | Engine::Encoded(ensemble, _) => {
+                ensemble.fast = Fast::new(&ensemble.forest, options.layout, level)?;
             }
+            Engine::Graph(graph) => graph.lay_out(options.layout, level)?,
+            Engine::Linear(_) => {}
         }
         let raw_outputs = match &engine {
             Engine::Single(ensemble) => ensemble.forest.outputs,
             Engine::Double(ensemble) => ensemble.forest.outputs,
             Engine::Linear(linear) => linear.start.len(),
+            Engine::Encoded(_, encoded) => encoded.outputs,
+            Engine::Graph(graph) => graph.outputs(Output::Raw),
         };
         let Loaded { features, link, classes, description, .. } = loaded;
         Ok(Self { engine, features, raw_outputs, link, classes, description })
+    }
+
+    /// The names of the classes where they are strings (ONNX): a class is then the place of its name. Empty otherwise.
+    pub fn class_names(&self) -> &[String] {
+        match &self.engine {
+            Engine::Graph(graph) => graph.class_names(),
+            _ => &[],
+        }
     }
 
     /// The inputs, in the order rows give them.
@@ -180,35 +219,39 @@ impl Model {
         &self.description
     }
 
-    /// The layout that evaluates the model: `interleaved`, `plain` or `linear`.
+    /// The layout that evaluates the model: the name of a [`Layout`] in lower case, or `linear` for a model without trees.
     pub fn layout(&self) -> &'static str {
         match &self.engine {
-            Engine::Single(Ensemble { fast: Some(_), .. }) | Engine::Double(Ensemble { fast: Some(_), .. }) => {
-                "interleaved"
-            }
-            Engine::Single(_) | Engine::Double(_) => "plain",
+            Engine::Single(ensemble) => ensemble.fast.name(),
+            Engine::Double(ensemble) | Engine::Encoded(ensemble, _) => ensemble.fast.name(),
+            Engine::Graph(graph) => graph.layout(),
             Engine::Linear(_) => "linear",
         }
     }
 
-    /// Bytes of the fast layout's nodes; 0 without one.
+    /// Bytes of the fast layout; 0 without one.
     pub fn layout_bytes(&self) -> usize {
         match &self.engine {
-            Engine::Single(ensemble) => ensemble.fast.as_ref().map_or(0, Interleaved::bytes),
-            Engine::Double(ensemble) => ensemble.fast.as_ref().map_or(0, Interleaved::bytes),
+            Engine::Single(ensemble) => ensemble.fast.bytes(),
+            Engine::Double(ensemble) | Engine::Encoded(ensemble, _) => ensemble.fast.bytes(),
+            Engine::Graph(graph) => graph.layout_bytes(),
             Engine::Linear(_) => 0,
         }
     }
 
     /// Numbers per row of an output; 0 if the model has no such output (a regression has no classes).
     pub fn outputs(&self, output: Output) -> usize {
+        if let Engine::Graph(graph) = &self.engine {
+            return graph.outputs(output);
+        }
         let predictions = self.link.outputs(self.raw_outputs);
         match (output, self.classes) {
             (Output::Raw, _) => self.raw_outputs,
             (Output::Prediction, _) => predictions,
             (Output::Class, Classes::None) => 0,
             (Output::Class, Classes::Half) => predictions,
-            (Output::Class, Classes::Greatest | Classes::Prediction) => 1,
+            (Output::Class, Classes::Greatest | Classes::Prediction | Classes::RawGreatest) => 1,
+            (Output::Class, Classes::RawAbove(_)) => self.raw_outputs,
         }
     }
 
@@ -225,45 +268,78 @@ impl Model {
         scratch: &mut Scratch,
     ) -> Result<(), PredictError> {
         let features = self.features.len();
-        let values = rows.len();
-        if !values.is_multiple_of(features) {
-            return Err(PredictError::Input { values, features });
-        }
-        let (count, outputs) = (values / features, self.outputs(output));
+        let (count, outputs) = (rows.count(features)?, self.outputs(output));
         if outputs == 0 {
             return Err(PredictError::NoClasses { objective: self.description.objective.clone() });
         }
         if out.len() != count * outputs {
             return Err(PredictError::OutputLength { given: out.len(), rows: count, outputs });
         }
-        let Scratch { single, double, raw, prediction } = scratch;
+        if let (Rows::F32(_), Engine::Encoded(_, encoded)) = (rows, &self.engine)
+            && encoded.encoder.has_categories()
+        {
+            return Err(PredictError::NeedsDouble);
+        }
+        if let Engine::Graph(graph) = &self.engine {
+            graph.predict(rows, features, output, out, &mut scratch.graph);
+            return Ok(());
+        }
         for (block, out) in out.chunks_mut(BLOCK_ROWS * outputs).enumerate() {
-            let (first, count) = (block * BLOCK_ROWS, out.len() / outputs);
-            raw.resize(count * self.raw_outputs, 0.0);
-            match &self.engine {
-                Engine::Single(ensemble) => ensemble.raw(rows, first, single, raw),
-                Engine::Double(ensemble) => ensemble.raw(rows, first, double, raw),
-                Engine::Linear(linear) => {
-                    for (row, raw) in (first..).zip(raw.chunks_exact_mut(self.raw_outputs)) {
-                        linear.row((0..features).map(|f| rows.at(row * features + f)), raw);
-                    }
-                }
+            let first = block * BLOCK_ROWS;
+            if output == Output::Raw {
+                self.raw(rows, first, scratch, out);
+                continue;
             }
-            self.finish(output, raw, out, prediction);
+            // Taken out, so that the other buffers can be lent beside it.
+            let mut raw = std::mem::take(&mut scratch.raw);
+            raw.resize(out.len() / outputs * self.raw_outputs, 0.0);
+            self.raw(rows, first, scratch, &mut raw);
+            self.finish(output, &mut raw, out, &mut scratch.prediction);
+            scratch.raw = raw;
         }
         Ok(())
     }
 
+    /// The raw outputs of the rows from `first` on, as many as `raw` has place for.
+    fn raw(&self, rows: Rows<'_>, first: usize, scratch: &mut Scratch, raw: &mut [f64]) {
+        let features = self.features.len();
+        match (&self.engine, rows) {
+            (Engine::Single(forest), Rows::F32(v)) => forest.raw(Singles(v, features), first, &mut scratch.single, raw),
+            (Engine::Single(forest), Rows::F64(v)) => forest.raw(Doubles(v, features), first, &mut scratch.single, raw),
+            (Engine::Single(forest), Rows::Columns(v)) => forest.raw(Columns(v), first, &mut scratch.single, raw),
+            (Engine::Double(forest), Rows::F32(v)) => forest.raw(Singles(v, features), first, &mut scratch.double, raw),
+            (Engine::Double(forest), Rows::F64(v)) => forest.raw(Doubles(v, features), first, &mut scratch.double, raw),
+            (Engine::Double(forest), Rows::Columns(v)) => forest.raw(Columns(v), first, &mut scratch.double, raw),
+            (Engine::Encoded(forest, encoded), _) => {
+                let Scratch { double, encoded: buffers, .. } = scratch;
+                let value = |row, feature| rows.at64(first + row, feature, features);
+                let trees = |rows: &[f64], sums: &mut [f64]| {
+                    forest.raw(Doubles(rows, encoded.encoder.width()), 0, double, sums);
+                };
+                encoded.raw(value, buffers, trees, raw);
+            }
+            // A graph predicts for itself.
+            (Engine::Graph(_), _) => raw.fill(f64::NAN),
+            (Engine::Linear(linear), _) => {
+                for (row, raw) in (first..).zip(raw.chunks_exact_mut(self.raw_outputs)) {
+                    linear.row((0..features).map(|feature| rows.at(row, feature, features)), raw);
+                }
+            }
+        }
+    }
+
     /// From raw outputs to the wanted ones.
     fn finish(&self, output: Output, raw: &mut [f64], out: &mut [f64], prediction: &mut Vec<f64>) {
-        if output == Output::Raw {
-            out.copy_from_slice(raw);
-            return;
-        }
         if let Engine::Double(Ensemble { average: Some(count), .. }) = &self.engine {
             raw.iter_mut().for_each(|raw| *raw /= count);
         }
         let raw = raw.chunks_exact(self.raw_outputs);
+        if let (Output::Class, Classes::RawAbove(_) | Classes::RawGreatest) = (output, self.classes) {
+            for (raw, out) in raw.zip(out.chunks_exact_mut(self.outputs(output))) {
+                self.class_of_raw(raw, out);
+            }
+            return;
+        }
         let predictions = self.link.outputs(self.raw_outputs);
         if output == Output::Prediction {
             raw.zip(out.chunks_exact_mut(predictions)).for_each(|(raw, out)| self.link.apply(raw, out));
@@ -277,67 +353,87 @@ impl Model {
                 Classes::Half => {
                     out.iter_mut().zip(&*prediction).for_each(|(out, &p)| *out = f64::from(u8::from(p > 0.5)));
                 }
-                Classes::Prediction | Classes::None => out.copy_from_slice(prediction),
+                _ => out.copy_from_slice(prediction),
             }
+        }
+    }
+
+    /// The class, or the classes, that raw outputs mean by themselves.
+    fn class_of_raw(&self, raw: &[f64], out: &mut [f64]) {
+        match self.classes {
+            Classes::RawAbove(border) => {
+                out.iter_mut().zip(raw).for_each(|(out, &raw)| *out = f64::from(u8::from(raw > border)));
+            }
+            _ => out.fill(greatest(raw) as f64),
+        }
+        if let (Engine::Encoded(_, encoded), [class]) = (&self.engine, out) {
+            *class = encoded.label(*class);
         }
     }
 }
 
 impl<T: Real> Ensemble<T> {
-    /// The raw outputs of the rows from `first` on, as many as `raw` has place for.
-    fn raw(&self, rows: Rows<'_>, first: usize, buffers: &mut Buffers<T>, raw: &mut [f64]) {
-        let (features, outputs) = (self.forest.features, self.forest.outputs);
-        let count = raw.len() / outputs;
-        buffers.sums.resize(count * outputs, T::default());
-        match &self.fast {
-            Some(fast) => {
-                let width = fast.slots();
-                buffers.rows.resize(count * width, T::default());
-                for (row, slots) in (first..).zip(buffers.rows.chunks_exact_mut(width)) {
-                    let from = row * features;
-                    match rows {
-                        Rows::F32(values) => {
-                            let row = &values[from..from + features];
-                            fast.fill(slots, |f| T::from_f32(row[f as usize]));
-                        }
-                        Rows::F64(values) => {
-                            let row = &values[from..from + features];
-                            fast.fill(slots, |f| T::from_f64(row[f as usize]));
-                        }
-                    }
-                }
-                fast.sum_block(&buffers.rows, &mut buffers.sums);
-            }
-            None => {
-                buffers.rows.resize(features, T::default());
-                for (row, sums) in (first..).zip(buffers.sums.chunks_exact_mut(outputs)) {
-                    for (feature, x) in buffers.rows.iter_mut().enumerate() {
-                        *x = self.forest.seen(match rows {
-                            Rows::F32(values) => T::from_f32(values[row * features + feature]),
-                            Rows::F64(values) => T::from_f64(values[row * features + feature]),
-                        });
-                    }
-                    sums.copy_from_slice(&self.forest.start);
-                    self.forest.add_row(&buffers.rows, sums);
-                }
-            }
-        }
-        raw.iter_mut().zip(&buffers.sums).for_each(|(raw, sum)| *raw = sum.to_f64());
+    /// A forest that is evaluated plainly as yet.
+    pub(crate) fn new(forest: Forest<T>) -> Self {
+        Self { forest, fast: Fast::Plain, average: None }
+    }
+
+    /// Gives the forest its fast layout.
+    pub(crate) fn lay_out(&mut self, layout: Layout, level: Level) -> Result<(), LoadError> {
+        self.fast = Fast::new(&self.forest, layout, level)?;
+        Ok(())
+    }
+
+    pub(crate) fn layout(&self) -> &'static str {
+        self.fast.name()
+    }
+
+    pub(crate) fn layout_bytes(&self) -> usize {
+        self.fast.bytes()
+    }
+
+    #[inline]
+    pub(crate) fn raw(&self, input: impl Input<T>, first: usize, buffers: &mut Buffers<T>, raw: &mut [f64]) {
+        self.fast.raw(&self.forest, input, first, buffers, raw);
     }
 }
 
 impl Rows<'_> {
-    fn len(self) -> usize {
-        match self {
+    /// How many rows there are, if they are whole rows of `features` values.
+    fn count(self, features: usize) -> Result<usize, PredictError> {
+        let values = match self {
             Self::F32(values) => values.len(),
             Self::F64(values) => values.len(),
+            Self::Columns(columns) => {
+                let rows = columns.first().map_or(0, |column| column.len());
+                if columns.len() != features || columns.iter().any(|column| column.len() != rows) {
+                    let (shortest, longest) =
+                        columns.iter().fold((rows, rows), |(s, l), column| (s.min(column.len()), l.max(column.len())));
+                    return Err(PredictError::Columns { columns: columns.len(), features, shortest, longest });
+                }
+                return Ok(rows);
+            }
+        };
+        if values.is_multiple_of(features) {
+            Ok(values / features)
+        } else {
+            Err(PredictError::Input { values, features })
         }
     }
 
-    fn at(self, index: usize) -> f32 {
+    pub(crate) fn at64(self, row: usize, feature: usize, features: usize) -> f64 {
         match self {
-            Self::F32(values) => values[index],
-            Self::F64(values) => values[index] as f32,
+            Self::F32(values) => f64::from(values[row * features + feature]),
+            Self::F64(values) => values[row * features + feature],
+            Self::Columns(columns) => columns[feature][row],
+        }
+    }
+
+    fn at(self, row: usize, feature: usize, features: usize) -> f32 {
+        match self {
+            Self::F32(values) => values[row * features + feature],
+            Self::F64(values) => values[row * features + feature] as f32,
+            Self::Columns(columns) => columns[feature][row] as f32,
         }
     }
 }

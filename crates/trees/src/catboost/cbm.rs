@@ -59,26 +59,21 @@ fn size(rest: &mut &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(*rest.split_off(..8)?.first_chunk()?))
 }
 
-fn parts(
-    root: &Table<'_, '_>,
-    trees: &Table<'_, '_>,
-    dimension: usize,
-    rest: &[u8],
-) -> Result<Parts, LoadError> {
+fn parts(root: &Table<'_, '_>, trees: &Table<'_, '_>, dimension: usize, rest: &[u8]) -> Result<Parts, LoadError> {
     if !trees.tables(13, "EstimatedFeatures")?.is_empty() {
         return Err(LoadError::unsupported(Place::part("EstimatedFeatures"), "a model of texts or embeddings"));
     }
     let floats = trees.tables(5, "FloatFeatures")?.iter().map(float_feature).collect::<Result<_, _>>()?;
-    let cats = trees.tables(4, "CatFeatures")?.iter().map(|t| other_feature(t, "CatFeatures")).collect::<Result<_, _>>()?;
+    let cats =
+        trees.tables(4, "CatFeatures")?.iter().map(|t| other_feature(t, "CatFeatures")).collect::<Result<_, _>>()?;
     let mut idle = Vec::new();
     for (slot, part) in [(12, "TextFeatures"), (18, "EmbeddingFeatures")] {
         for feature in trees.tables(slot, part)? {
             idle.push(other_feature(&feature, part)?);
         }
     }
-    let one_hot = |t: &Table<'_, '_>| {
-        Ok(OneHot { index: t.i32(0, -1, "OneHotFeatures")?, values: t.i32s(1, "OneHotFeatures")? })
-    };
+    let one_hot =
+        |t: &Table<'_, '_>| Ok(OneHot { index: t.i32(0, -1, "OneHotFeatures")?, values: t.i32s(1, "OneHotFeatures")? });
     let one_hots = trees.tables(6, "OneHotFeatures")?.iter().map(one_hot).collect::<Result<_, LoadError>>()?;
     let mut features = Vec::new();
     for table in trees.tables(7, "CtrFeatures")? {
@@ -191,7 +186,8 @@ fn tables(
         // Tables that no feature needs are passed over.
         let key = base.key();
         if wanted.contains(&key) && !bases.contains_key(&key) {
-            let problem = |problem| LoadError::malformed(Place::part(format!("{TABLES_PART}, table {number}")), problem);
+            let problem =
+                |problem| LoadError::malformed(Place::part(format!("{TABLES_PART}, table {number}")), problem);
             tables.push(ctr_table(&table, base.kind)?.map_err(problem)?);
             bases.insert(key, tables.len() - 1);
         }
@@ -244,7 +240,8 @@ fn raw_trees(trees: &Table<'_, '_>, dimension: usize) -> Result<Vec<RawTree>, Lo
         if oblivious {
             let count = (own.len() < 31).then(|| dimension.checked_mul(1 << own.len())).flatten();
             let values = count.and_then(|count| rest.split_off(..count));
-            let values = values.ok_or_else(|| bad("LeafValues", format!("holds too few for a tree of depth {size}")))?;
+            let values =
+                values.ok_or_else(|| bad("LeafValues", format!("holds too few for a tree of depth {size}")))?;
             out.push(RawTree { shape: Shape::Oblivious(own.to_vec()), leaves: values.to_vec() });
             continue;
         }

@@ -75,8 +75,7 @@ fn up_to_64(text: &[u8]) -> u64 {
         let a = a.wrapping_add(third);
         (a.wrapping_add(z), b.wrapping_add(a.rotate_right(31)).wrapping_add(c))
     };
-    let first =
-        word(text, 0).wrapping_add((end as u64).wrapping_add(word(text, end - 16)).wrapping_mul(K0));
+    let first = word(text, 0).wrapping_add((end as u64).wrapping_add(word(text, end - 16)).wrapping_mul(K0));
     let (vf, vs) = half(first, word(text, 24), word(text, 8), word(text, 16));
     let first = word(text, 16).wrapping_add(word(text, end - 32));
     let (wf, ws) = half(first, word(text, end - 8), word(text, end - 24), word(text, end - 16));

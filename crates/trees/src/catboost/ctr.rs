@@ -277,8 +277,7 @@ mod tests {
         assert!(new(CtrKind::Borders, vec![0; 4], 1).is_err());
         assert!(new(CtrKind::Counter, vec![0], 0).is_err());
         let table = new(CtrKind::Borders, vec![0; 4], 2).unwrap();
-        let formula =
-            Formula { border: 1, prior_numerator: 0.0, prior_denominator: 1.0, shift: 0.0, scale: 1.0 };
+        let formula = Formula { border: 1, prior_numerator: 0.0, prior_denominator: 1.0, shift: 0.0, scale: 1.0 };
         assert_eq!(table.check(&formula).unwrap_err(), "target border 1 of 1 is meant");
     }
 }

@@ -18,9 +18,7 @@ pub(super) fn load(bytes: &[u8]) -> Result<(Parts, Facts), LoadError> {
     let document = json::parse(bytes)?;
     let root = At::root(&document);
     let Some(info) = root.find("", INFO) else {
-        return Err(LoadError::UnknownFormat {
-            seen: crate::format::foreign_json(|key| root.find("", key).is_some()),
-        });
+        return Err(LoadError::UnknownFormat { seen: crate::format::foreign_json(|key| root.find("", key).is_some()) });
     };
     for key in ["text_features", "embedding_features", "estimated_features"] {
         if let Some(list) = present(&info, INFO, key)
@@ -43,8 +41,7 @@ pub(super) fn load(bytes: &[u8]) -> Result<(Parts, Facts), LoadError> {
     let (cats, one_hots) = categorical_features(&info)?;
     let (ctrs, tables) = ctrs(&root, &info)?;
     let floats = float_features(&info)?;
-    let parts =
-        Parts { dimension, floats, cats, idle: Vec::new(), one_hots, ctrs, tables, trees, scale, bias };
+    let parts = Parts { dimension, floats, cats, idle: Vec::new(), one_hots, ctrs, tables, trees, scale, bias };
     check_splits(&root, &parts)?;
     let facts = root.find("", "model_info");
     let find = |key: &str| {

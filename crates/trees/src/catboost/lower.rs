@@ -152,9 +152,7 @@ fn encoder(
     let tables = std::mem::take(&mut parts.tables);
     for statistic in &made {
         let Some(table) = tables.get(statistic.table) else { continue };
-        table
-            .check(&statistic.formula)
-            .map_err(|problem| LoadError::malformed(Place::part("CtrFeatures"), problem))?;
+        table.check(&statistic.formula).map_err(|problem| LoadError::malformed(Place::part("CtrFeatures"), problem))?;
     }
     let has_categories = !parts.cats.is_empty();
     debug_assert!(numbers.iter().all(|&input| (input as usize) < inputs));

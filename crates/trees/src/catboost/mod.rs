@@ -16,9 +16,9 @@ mod parts;
 
 use std::sync::Arc;
 
+use crate::encoded::Encoded;
 use crate::error::{LoadError, Place};
 use crate::feature::{Categories, Feature};
-use crate::encoded::Encoded;
 use crate::model::{Description, Engine, Loaded};
 use crate::xgboost::FEATURES_MAX;
 pub(crate) use encoder::{Encoder, code_of_number, code_of_text};

@@ -110,16 +110,15 @@ fn with_document(
         None => Ok(()),
         Some(Fact::Document(value)) => read(At::root(value).named(&path, None)),
         Some(Fact::Text(text)) => {
-            let value = json::parse(text.as_bytes()).map_err(|e| LoadError::malformed(Place::part(&path), e.to_string()))?;
+            let value =
+                json::parse(text.as_bytes()).map_err(|e| LoadError::malformed(Place::part(&path), e.to_string()))?;
             read(At::root(&value).named(&path, None))
         }
     }
 }
 
 /// The name of the loss and its parameters. Models that were summed up have it outside of `params`.
-fn loss<'v, 'a: 'v>(
-    find: &impl Fn(&str) -> Option<Fact<'v, 'a>>,
-) -> Result<Option<(String, String)>, LoadError> {
+fn loss<'v, 'a: 'v>(find: &impl Fn(&str) -> Option<Fact<'v, 'a>>) -> Result<Option<(String, String)>, LoadError> {
     let mut found = None;
     with_document("params", find("params"), |params| {
         if let Some(loss) = params.find("model_info.params", "loss_function") {
@@ -174,10 +173,10 @@ fn link(name: &str, dimension: usize, threshold: Option<f64>) -> Result<(Link, C
     };
     let (link, classes, wanted) = match name {
         "Logloss" | "CrossEntropy" | "Focal" => (Link::TwoClasses, Classes::RawAbove(border), Some(1)),
-        "MultiClass" => (Link::Softmax64, Classes::RawGreatest, None),
+        "MultiClass" => (Link::FastSoftmax, Classes::RawGreatest, None),
         "MultiClassOneVsAll" => (SIGMOID, Classes::RawGreatest, None),
         "MultiLogloss" | "MultiCrossEntropy" => (SIGMOID, Classes::RawAbove(0.0), None),
-        "Poisson" | "Tweedie" => (Link::Exp64, Classes::None, Some(1)),
+        "Poisson" | "Tweedie" => (Link::FastExp, Classes::None, Some(1)),
         "RMSEWithUncertainty" => (Link::MeanAndVariance, Classes::None, Some(2)),
         // A model that doesn't say what it was trained on predicts its sums.
         "" => (Link::Identity, Classes::None, None),

@@ -1,7 +1,7 @@
 //! The booster inside a learner: trees (plain, random forest, DART) or a linear model.
 
-use crate::document::At;
 use super::{Boosted, BoosterParts, Header, categories, tree};
+use crate::document::At;
 use crate::error::LoadError;
 use crate::forest::{Compare, Forest, Node, Tree};
 use crate::linear::LinearModel;

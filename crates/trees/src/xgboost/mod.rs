@@ -8,11 +8,11 @@ mod ubj;
 
 use std::sync::Arc;
 
+use crate::document::{At, Value, json};
 use crate::error::{LoadError, Place};
 use crate::feature::{Categories, Feature};
 use crate::model::{Description, Engine, Loaded};
 use objective::Objective;
-use crate::document::{At, Value, json};
 
 /// More inputs than this can't be meant for dense rows; it also bounds what a hostile header can claim.
 pub(crate) const FEATURES_MAX: usize = 1 << 20;

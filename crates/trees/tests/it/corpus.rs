@@ -69,6 +69,9 @@ impl Manifest {
                     "xgboost-json" => Format::XgboostJson,
                     "xgboost-ubj" => Format::XgboostUbj,
                     "lightgbm-txt" => Format::LightgbmText,
+                    "catboost-cbm" => Format::CatboostCbm,
+                    "catboost-json" => Format::CatboostJson,
+                    "onnx" => Format::Onnx,
                     _ => return None,
                 },
             ))
@@ -111,8 +114,14 @@ fn every_case_gives_the_frameworks_numbers() {
                 if !expected["role"].is_null() {
                     continue;
                 }
-                let output = if kind == "pred" { Output::Prediction } else { Output::Raw };
-                let (wanted, _) = npy::read(&manifest.folder.join(expected["file"].as_str().unwrap()));
+                let output = match kind.as_str() {
+                    "class" | "ort_label" | "ort_output_label" | "sk_label" => Output::Class,
+                    "ort_score_samples" => Output::Raw,
+                    kind if matches!(kind, "pred" | "proba") || kind.starts_with("ort_") => Output::Prediction,
+                    _ => Output::Raw,
+                };
+                let wanted =
+                    npy::places(&manifest.folder.join(expected["file"].as_str().unwrap()), model.class_names());
                 let (atol, rtol) = (expected["atol"].as_f64().unwrap(), expected["rtol"].as_f64().unwrap());
                 let seen = predict(&model, &rows, output, usize::MAX / 1024);
                 if seen.len() != wanted.len() {

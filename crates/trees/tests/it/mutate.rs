@@ -128,7 +128,13 @@ proptest! {
 
     #[test]
     fn any_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        for format in [Format::XgboostJson, Format::XgboostUbj, Format::LightgbmText] {
+        for format in [
+            Format::XgboostJson,
+            Format::XgboostUbj,
+            Format::LightgbmText,
+            Format::CatboostCbm,
+            Format::CatboostJson,
+        ] {
             prop_assert!(load(&bytes, Some(format)).is_err());
         }
     }
@@ -136,7 +142,7 @@ proptest! {
 
 #[test]
 fn a_file_cut_anywhere_is_refused() {
-    for extension in ["json", "ubj", "txt"] {
+    for extension in ["json", "ubj", "txt", "cbm"] {
         let (path, bytes) = MODELS.iter().find(|(path, _)| path.extension().is_some_and(|e| e == extension)).unwrap();
         // What follows a LightGBM model's trees is not needed to predict.
         let end = bytes.windows(12).position(|w| w == b"end of trees").map_or(bytes.len(), |at| at + 11);
@@ -198,13 +204,11 @@ fn messages_name_the_place() {
 
 #[test]
 fn other_files_are_told_apart() {
-    let cases: [(&[u8], &str); 6] = [
+    let cases: [(&[u8], &str); 4] = [
         (b"", "the file is empty"),
         (b"\x80\x04\x95", "Python pickle"),
-        (b"CBM1....", "CatBoost"),
-        (b"{\"oblivious_trees\":[]}", "CatBoost JSON"),
         (b"{\"name\":\"tree\",\"tree_info\":[]}", "dump_model"),
-        (b"hello", "XGBoost JSON, XGBoost UBJ and LightGBM text"),
+        (b"hello", "XGBoost JSON, XGBoost UBJ, LightGBM text, CatBoost"),
     ];
     for (bytes, wanted) in cases {
         let error = Model::from_bytes(bytes, &LoadOptions::default()).unwrap_err();

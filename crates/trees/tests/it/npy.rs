@@ -44,5 +44,7 @@ pub fn places(path: &Path, names: &[String]) -> Vec<f64> {
         let codes = chars.as_chunks::<4>().0.iter().map(|c| u32::from_le_bytes(*c));
         codes.take_while(|&code| code != 0).filter_map(char::from_u32).collect()
     };
-    texts.map(|chars| names.iter().position(|name| *name == text(chars)).map_or(f64::NAN, |place| place as f64)).collect()
+    texts
+        .map(|chars| names.iter().position(|name| *name == text(chars)).map_or(f64::NAN, |place| place as f64))
+        .collect()
 }
