@@ -58,6 +58,11 @@ pub const KAFKA_TOPIC: Code = Code::new("MS0546", "a Kafka topic is not as the p
 /// A request to change or look at topics that the brokers refused.
 pub const KAFKA_REFUSED: Code = Code::new("MS0547", "Kafka refused a request");
 
+/// A client that can't be made from the pipeline file's properties.
+pub const KAFKA_CLIENT: Code = Code::new("MS0548", "a Kafka client can't be made");
+/// A partition that can't be read.
+pub const KAFKA_READ: Code = Code::new("MS0549", "a Kafka partition can't be read");
+
 /// Another process has the log.
 pub const LOG_LOCKED: Code = Code::new("MS0610", "the log is in use by another process");
 /// The log can't be opened.
@@ -83,6 +88,21 @@ pub const OFFSET_GONE: Code = Code::new("MS0623", "the log does not reach back t
 pub const PARTITIONS_DIFFER: Code = Code::new("MS0624", "the topic has another number of partitions");
 /// A partition that the topic does not have.
 pub const UNKNOWN_PARTITION: Code = Code::new("MS0625", "the topic has no such partition");
+
+/// Committed offsets that are gone.
+pub const KAFKA_COMMIT_LOST: Code = Code::new("MS0630", "the committed offsets are gone");
+/// An epoch that can't be committed.
+pub const KAFKA_COMMIT: Code = Code::new("MS0631", "an epoch can't be committed to Kafka");
+/// Two processes under one identity.
+pub const KAFKA_IDENTITY: Code = Code::new("MS0632", "another process uses this process's identity");
+/// A commit or a journal entry that does not read back.
+pub const KAFKA_JOURNAL: Code = Code::new("MS0633", "commits or journal in Kafka are not as they were written");
+/// An offset that retention has removed.
+pub const KAFKA_OFFSET_GONE: Code = Code::new("MS0634", "Kafka no longer has this offset");
+/// No identity, or no lock, in the data directory.
+pub const KAFKA_INSTANCE: Code = Code::new("MS0635", "this process can't take its place in the data directory");
+/// The group refuses this member.
+pub const KAFKA_MEMBER: Code = Code::new("MS0636", "the consumer group can't be joined or kept");
 
 /// Every code of this crate but those of the codecs.
 pub const ALL: &[Code] = &[
@@ -112,6 +132,8 @@ pub const ALL: &[Code] = &[
     KAFKA_NO_TOPIC,
     KAFKA_TOPIC,
     KAFKA_REFUSED,
+    KAFKA_CLIENT,
+    KAFKA_READ,
     LOG_LOCKED,
     LOG_UNOPENABLE,
     LOG_LOST,
@@ -124,6 +146,13 @@ pub const ALL: &[Code] = &[
     OFFSET_GONE,
     PARTITIONS_DIFFER,
     UNKNOWN_PARTITION,
+    KAFKA_COMMIT_LOST,
+    KAFKA_COMMIT,
+    KAFKA_IDENTITY,
+    KAFKA_JOURNAL,
+    KAFKA_OFFSET_GONE,
+    KAFKA_INSTANCE,
+    KAFKA_MEMBER,
 ];
 
 #[cfg(test)]

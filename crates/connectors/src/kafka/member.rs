@@ -1,0 +1,251 @@
+//! A worker's membership in the input's consumer group.
+//!
+//! Owned by the worker's thread. The group's client holds the membership only: what it is assigned it does not read, so
+//! that folds and seeks never disturb the group. A revocation is answered when the worker has given the tasks back, and a
+//! loss at once in the lease table, whatever the worker is busy with.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use millstream_core::{Change, Error, Lease, Member, Opener, Result, TaskId};
+
+use super::group::GroupState;
+use super::native::{Client, Code, Event, Failure, PartitionList, Queue};
+use super::source::{passes, topic_gone};
+use crate::codes::{KAFKA_IDENTITY, KAFKA_MEMBER};
+
+/// How long leaving the group may take before the others are left to notice by themselves.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
+/// How often one trouble is said.
+const SAY_EVERY: Duration = Duration::from_secs(30);
+
+/// Partitions that the group wants back.
+struct Revocation {
+    list: PartitionList,
+    /// Tasks that the worker has not given back yet.
+    waiting: BTreeSet<TaskId>,
+    lost: bool,
+}
+
+pub(super) struct KafkaMember {
+    queue: Queue,
+    client: Arc<Client>,
+    group: Arc<GroupState>,
+    opener: Arc<dyn Opener>,
+    revocation: Option<Revocation>,
+    /// A run ends when the tasks it was given have ended.
+    bounded: bool,
+    left: bool,
+    said: Option<(Code, Instant)>,
+}
+
+impl KafkaMember {
+    /// Joins the group.
+    pub(super) fn join(
+        client: Arc<Client>,
+        topics: &[String],
+        bounded: bool,
+        group: Arc<GroupState>,
+        opener: Arc<dyn Opener>,
+    ) -> Result<Self> {
+        let queue = Queue::of_consumer(&client)
+            .ok_or_else(|| Error::new(KAFKA_MEMBER, "the consumer group can't be joined: its queue is missing"))?;
+        client.subscribe(topics).map_err(refused)?;
+        group.set_member(Some(client.clone()));
+        Ok(Self { queue, client, group, opener, revocation: None, bounded, left: false, said: None })
+    }
+
+    fn tasks(&self, list: &PartitionList) -> Result<Vec<TaskId>> {
+        list.entries().iter().map(|entry| self.group.names.task(&entry.topic, entry.partition)).collect()
+    }
+
+    fn assigned(&mut self, mut list: PartitionList) -> Result<Option<Change>> {
+        let tasks = self.tasks(&list)?;
+        let leases = self.group.grant(&tasks);
+        self.client.assign(&mut list).map_err(refused)?;
+        // Whoever has nothing of a bounded input must know that it is so.
+        Ok((!leases.is_empty() || self.bounded).then_some(Change::Assigned(leases)))
+    }
+
+    fn revoked(&mut self, list: PartitionList) -> Result<Option<Change>> {
+        let tasks = self.tasks(&list)?;
+        let lost = self.client.assignment_lost();
+        if lost {
+            self.group.end(&tasks);
+        }
+        if tasks.is_empty() {
+            self.client.unassign(&list).map_err(refused)?;
+            return Ok(None);
+        }
+        let waiting = tasks.iter().copied().collect();
+        self.revocation = Some(Revocation { list, waiting, lost });
+        Ok(Some(match lost {
+            true => Change::Lost(tasks),
+            false => Change::Revoked(tasks),
+        }))
+    }
+
+    fn trouble(&mut self, failure: Failure) -> Result<()> {
+        match failure.code {
+            _ if failure.fatal => return Err(refused(failure)),
+            Code::UnknownTopicOrPartition | Code::UnknownTopic => {
+                return Err(topic_gone(quoted(&failure.text).unwrap_or(&failure.text), None));
+            }
+            Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::SaslAuthenticationFailed
+            | Code::InconsistentGroupProtocol
+            | Code::InvalidSessionTimeout
+            | Code::InvalidGroupId
+            | Code::UnsupportedAssignor
+            | Code::GroupMaxSizeReached
+            | Code::FencedInstanceId => return Err(refused(failure)),
+            _ => {}
+        }
+        let again = self.said.is_none_or(|(code, at)| code != failure.code || at.elapsed() >= SAY_EVERY);
+        if again {
+            self.said = Some((failure.code, Instant::now()));
+            match passes(&failure) || failure.code == Code::Authentication || failure.code == Code::SSL {
+                true => tracing::warn!(target: "kafka", "the group's client has trouble and goes on trying: {failure}"),
+                false => tracing::warn!(target: "kafka", "the group's client reports: {failure}"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of what the group wants back, if the worker has.
+    fn settle(&mut self) -> Result<()> {
+        let Some(revocation) = self.revocation.take_if(|r| r.waiting.is_empty()) else { return Ok(()) };
+        let tasks = self.tasks(&revocation.list)?;
+        self.group.end(&tasks);
+        self.client.unassign(&revocation.list).map_err(refused)
+    }
+}
+
+impl Member for KafkaMember {
+    fn poll(&mut self) -> Result<Option<Change>> {
+        if let Some(revocation) = &mut self.revocation
+            && !revocation.lost
+            && self.client.assignment_lost()
+        {
+            // Too slow to give them back: the group took them.
+            revocation.lost = true;
+            let tasks: Vec<TaskId> = revocation.waiting.iter().copied().collect();
+            self.group.end(&tasks);
+            return Ok(Some(Change::Lost(tasks)));
+        }
+        while let Some(event) = self.queue.event(Duration::ZERO) {
+            let change = match event {
+                Event::Assign(list) => self.assigned(list)?,
+                Event::Revoke(list) => self.revoked(list)?,
+                Event::Trouble(failure) => {
+                    self.trouble(failure)?;
+                    None
+                }
+                Event::Statistics(json) => {
+                    tracing::debug!(target: "kafka", client = "group member", statistics = json);
+                    None
+                }
+                Event::Undelivered(_) | Event::Other => None,
+            };
+            if change.is_some() {
+                return Ok(change);
+            }
+        }
+        Ok(None)
+    }
+
+    fn opener(&self) -> Arc<dyn Opener> {
+        self.opener.clone()
+    }
+
+    fn release(&mut self, tasks: &[TaskId]) -> Result<()> {
+        self.group.end(tasks);
+        if let Some(revocation) = &mut self.revocation {
+            for task in tasks {
+                revocation.waiting.remove(task);
+            }
+        }
+        self.settle()
+    }
+
+    fn renew(&mut self) -> Result<Vec<(TaskId, Lease)>> {
+        Ok(self.group.renew())
+    }
+
+    fn is_open(&self) -> bool {
+        !self.bounded
+    }
+
+    fn leave(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.left, true) {
+            return Ok(());
+        }
+        self.group.end_all();
+        self.group.set_member(None);
+        if let Some(revocation) = self.revocation.take() {
+            self.client.unassign(&revocation.list).map_err(refused)?;
+        }
+        self.client.close(&self.queue).map_err(refused)?;
+        let began = Instant::now();
+        while !self.client.closed() {
+            match self.queue.event(Duration::from_millis(10)) {
+                Some(Event::Revoke(list)) => self.client.unassign(&list).map_err(refused)?,
+                Some(Event::Assign(mut list)) => self.client.assign(&mut list).map_err(refused)?,
+                _ => {}
+            }
+            if began.elapsed() >= LEAVE_MAX {
+                let why = "the consumer group was not left in time; the others take over after the session timeout";
+                return Err(Error::new(KAFKA_MEMBER, why));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for KafkaMember {
+    fn drop(&mut self) {
+        self.group.end_all();
+        self.group.set_member(None);
+    }
+}
+
+/// What stands between the first quotes or after "not available:" of librdkafka's text.
+fn quoted(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("not available: ")?;
+    rest.split([':', ' ']).next().filter(|name| !name.is_empty())
+}
+
+fn refused(failure: Failure) -> Error {
+    match failure.code {
+        Code::FencedInstanceId | Code::UnreleasedInstanceId => Error::new(
+            KAFKA_IDENTITY,
+            "another process is in the consumer group under this process's static membership",
+        )
+        .help("do not copy a `data_dir` that a process runs from; give each process its own")
+        .because(failure),
+        Code::InconsistentGroupProtocol | Code::UnsupportedAssignor => Error::new(
+            KAFKA_MEMBER,
+            "the consumer group can't be joined: its members use another protocol or another assignment strategy",
+        )
+        .help("give the pipeline a `group:` of its own; other programs must not be in it")
+        .because(failure),
+        _ => Error::new(KAFKA_MEMBER, "the consumer group can't be joined or kept")
+            .help("look at the broker's log; if the broker refuses this user, let it read the topic and the group")
+            .because(failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_missing_topic_is_named() {
+        let text = "Subscribed topic not available: tx: Broker: Unknown topic or partition";
+        assert_eq!(quoted(text), Some("tx"));
+        assert_eq!(quoted("something else"), None);
+    }
+}

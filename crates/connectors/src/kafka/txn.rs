@@ -1,0 +1,687 @@
+//! One write: the epochs of some tasks, as one Kafka transaction.
+//!
+//! Everything is kept until the outcome is known, so that it can be sent again. `commit` sends it all, takes the member's
+//! place in the group, looks at the leases, sends the offsets with that place and commits; see [`super::group`] for why in
+//! this order, and [`super::decide`] for what follows a failure. A producer that was cut off does not cost the tasks their
+//! state: every commit carries the name of its write, so a new producer, which ends what the old one began, reads the
+//! newest commits and knows whether this write holds.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use millstream_core::{Chunk, CommitRecord, Delivery, Error, JournalEntry, Lease, Outcome, Result, TaskId, Txn};
+
+use super::decide::{Action, Call, Class, Leases, Next, classify, decide};
+use super::native::{Code, Failure, GroupMetadata, PartitionList};
+use super::record::Stored;
+use super::store::{KafkaStore, Keeps};
+use super::writer::Writer;
+use crate::codes::{KAFKA_COMMIT, KAFKA_IDENTITY, KAFKA_NO_TOPIC};
+
+/// How long one call of a transaction waits before it looks around and is made again.
+const CALL: Duration = Duration::from_secs(1);
+/// The same for the end of a transaction that is given up: it waits for events that must be taken meanwhile.
+const ABORT_CALL: Duration = Duration::from_millis(100);
+/// Pauses between attempts, doubled from one to the other.
+const PAUSE_MIN: Duration = Duration::from_millis(2);
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+/// A producer that is cut off this often within this time has a double.
+const CUTS_MAX: usize = 3;
+const CUTS_WITHIN: Duration = Duration::from_secs(60);
+/// How long an end of the run may take to abort what is open; the broker does it otherwise.
+const ABORT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The part of one task.
+#[derive(Default)]
+pub(super) struct Part {
+    task: TaskId,
+    lease: Lease,
+    appends: Vec<Append>,
+    journal: Vec<(String, String)>,
+    record: Option<CommitRecord>,
+}
+
+struct Append {
+    topic: String,
+    partition: u32,
+    chunk: Arc<Chunk>,
+    records: Range<usize>,
+}
+
+/// A producer, and how often it was cut off.
+#[derive(Default)]
+pub(super) struct Producing {
+    pub(super) writer: Option<Writer>,
+    cuts: VecDeque<Instant>,
+}
+
+/// A write in the making.
+pub(super) struct KafkaTxn<'a> {
+    store: &'a KafkaStore,
+    parts: Vec<Part>,
+}
+
+impl<'a> KafkaTxn<'a> {
+    pub(super) fn new(store: &'a KafkaStore) -> Self {
+        Self { store, parts: Vec::new() }
+    }
+
+    fn part(&mut self) -> &mut Part {
+        if self.parts.is_empty() {
+            self.parts.push(Part::default());
+        }
+        let last = self.parts.len() - 1;
+        &mut self.parts[last]
+    }
+}
+
+impl Txn for KafkaTxn<'_> {
+    fn task(&mut self, task: TaskId, lease: Lease) {
+        if self.parts.last().is_none_or(|part| part.task != task || part.lease != lease) {
+            self.parts.push(Part { task, lease, ..Part::default() });
+        }
+    }
+
+    fn append(&mut self, topic: &str, partition: u32, chunk: &Arc<Chunk>, records: Range<usize>) -> Result<()> {
+        self.part().appends.push(Append { topic: topic.to_owned(), partition, chunk: chunk.clone(), records });
+        Ok(())
+    }
+
+    fn put_commit(&mut self, _pipeline: &str, task: TaskId, record: &CommitRecord) -> Result<()> {
+        let part = self.part();
+        part.task = task;
+        part.record = Some(record.clone());
+        Ok(())
+    }
+
+    fn put_journal(&mut self, _pipeline: &str, task: TaskId, index: u64, entry: &JournalEntry) -> Result<()> {
+        let json = serde_json::to_string(entry)
+            .map_err(|e| Error::new(KAFKA_COMMIT, "a journal entry can't be encoded").because(e))?;
+        self.part().journal.push((super::journal::entry_key(task, index), json));
+        Ok(())
+    }
+
+    fn commit(self: Box<Self>, _sync: bool) -> Result<Outcome> {
+        let mut producing = self.store.producing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut write = Write {
+            store: self.store,
+            producing: &mut producing,
+            parts: self.parts,
+            lost: Vec::new(),
+            name: self.store.name_write(),
+            pause: PAUSE_MIN,
+            began_commit: false,
+        };
+        match self.store.delivery {
+            Delivery::ExactlyOnce => write.exactly_once()?,
+            _ => write.at_least_once()?,
+        }
+        Ok(Outcome::Committed { lost: write.lost })
+    }
+}
+
+/// A call that failed, with what is known of the reason.
+struct Failed {
+    call: Call,
+    failure: Failure,
+    /// The record that was not delivered: topic, partition, size.
+    record: Option<(String, i32, usize)>,
+}
+
+/// Either an error of our own, which ends the run, or a failure that is decided about.
+enum Trouble {
+    Error(Error),
+    Failed(Failed),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// A write on its way.
+struct Write<'a> {
+    store: &'a KafkaStore,
+    producing: &'a mut Producing,
+    parts: Vec<Part>,
+    lost: Vec<TaskId>,
+    /// What tells this write from all others.
+    name: String,
+    pause: Duration,
+    /// Whether the transaction may have been committed without our knowing.
+    began_commit: bool,
+}
+
+impl Write<'_> {
+    /// Commits what is left of it, or finds out that nothing is.
+    fn exactly_once(&mut self) -> Result<()> {
+        self.store.ready(self.producing)?;
+        loop {
+            self.leave_out_ended();
+            if self.parts.is_empty() {
+                return Ok(());
+            }
+            let failed = match self.attempt() {
+                Ok(()) => return Ok(()),
+                Err(Trouble::Error(error)) => {
+                    self.abort_for_good();
+                    return Err(error);
+                }
+                Err(Trouble::Failed(failed)) => failed,
+            };
+            let class = classify(failed.call, &failed.failure);
+            tracing::debug!(target: "kafka", call = ?failed.call, ?class, "an epoch's commit failed: {}", failed.failure);
+            if self.settle(failed, class)? {
+                return Ok(());
+            }
+            self.rest();
+        }
+    }
+
+    /// Gets a failed transaction out of the way. `true`: it holds after all.
+    fn settle(&mut self, mut failed: Failed, mut class: Class) -> Result<bool> {
+        loop {
+            match decide(failed.call, class, self.leases(), self.store.patience.is_over()) {
+                Action::Same | Action::Stop => {
+                    return Err(self.ended(&failed, failed.call == Call::Commit || self.began_commit));
+                }
+                Action::Abort(next) => match self.abort() {
+                    Ok(()) => {
+                        self.began_commit = false;
+                        if next == Next::Stop {
+                            return Err(self.ended(&failed, false));
+                        }
+                        self.check_topics(&failed)?;
+                        return Ok(false);
+                    }
+                    Err(worse) => {
+                        class = classify(Call::Abort, &worse.failure);
+                        failed = worse;
+                    }
+                },
+                Action::Replace(_) => {
+                    tracing::warn!(
+                        target: "kafka",
+                        "the producer was cut off ({}); a new one finds out what holds",
+                        failed.failure
+                    );
+                    self.replace(&failed)?;
+                    return match std::mem::take(&mut self.began_commit) {
+                        true => self.holds(),
+                        false => Ok(false),
+                    };
+                }
+            }
+        }
+    }
+
+    /// One transaction, from its beginning to its commit.
+    fn attempt(&mut self) -> std::result::Result<(), Trouble> {
+        let group = self.await_place();
+        if self.parts.is_empty() {
+            return Ok(());
+        }
+        self.again(Call::Begin, |writer| writer.client.begin_transaction())?;
+        self.send()?;
+        if let Keeps::Offsets(group_state) = &self.store.keeps {
+            let group_state = group_state.clone();
+            drop(group);
+            loop {
+                // The place first, then the leases: never the other way round.
+                let member = group_state.member();
+                let place = member.as_deref().and_then(GroupMetadata::of).ok_or_else(moved)?;
+                if self.parts.iter().any(|part| !group_state.holds(part.task, part.lease)) {
+                    return Err(moved());
+                }
+                let offsets = self.offsets()?;
+                let writer = self.writer()?;
+                match writer.client.send_offsets(&offsets, &place, CALL) {
+                    Ok(()) => break,
+                    Err(failure) => self.may_repeat(Call::Offsets, failure)?,
+                }
+            }
+        } else {
+            self.send_records()?;
+        }
+        self.drain()?;
+        self.began_commit = true;
+        self.again(Call::Commit, |writer| writer.client.commit_transaction(CALL))?;
+        self.began_commit = false;
+        Ok(())
+    }
+
+    /// Waits, with no transaction open, until the member has a place in its group or the tasks are gone.
+    fn await_place(&mut self) -> Option<GroupMetadata> {
+        let Keeps::Offsets(group) = &self.store.keeps else { return None };
+        let group = group.clone();
+        if self.pause == PAUSE_MIN {
+            return None;
+        }
+        loop {
+            let member = group.member();
+            let place = member.as_deref().and_then(GroupMetadata::of);
+            if place.is_some() || self.store.patience.is_over() {
+                return place;
+            }
+            if member.is_none_or(|member| member.assignment_lost()) {
+                // The worker may be too busy to be told.
+                group.end_all();
+            }
+            self.leave_out_ended();
+            if self.parts.is_empty() {
+                return None;
+            }
+            std::thread::sleep(PAUSE_MIN);
+        }
+    }
+
+    fn writer(&mut self) -> std::result::Result<&mut Writer, Error> {
+        self.producing.writer.as_mut().ok_or_else(|| Error::new(KAFKA_COMMIT, "the producer is gone"))
+    }
+
+    /// Makes a call until it succeeds or fails for good.
+    fn again(
+        &mut self,
+        call: Call,
+        mut make: impl FnMut(&mut Writer) -> std::result::Result<(), Failure>,
+    ) -> std::result::Result<(), Trouble> {
+        loop {
+            let writer = self.writer()?;
+            let result = make(writer);
+            writer.serve();
+            match result {
+                Ok(()) => return Ok(()),
+                Err(failure) => self.may_repeat(call, failure)?,
+            }
+        }
+    }
+
+    /// Rests before the same call, or says why there is no point.
+    fn may_repeat(&mut self, call: Call, failure: Failure) -> std::result::Result<(), Trouble> {
+        let class = classify(call, &failure);
+        match decide(call, class, Leases::Held, self.store.patience.is_over()) {
+            Action::Same => {
+                tracing::debug!(target: "kafka", ?call, "made again: {failure}");
+                self.rest();
+                Ok(())
+            }
+            _ => Err(self.failed(call, failure)),
+        }
+    }
+
+    fn failed(&self, call: Call, failure: Failure) -> Trouble {
+        let record = self.producing.writer.as_ref().and_then(Writer::undelivered);
+        match record {
+            // A commit that fails for a record that was not delivered fails for the record's reason.
+            Some(delivery) if failure.code == Code::Inconsistent || call == Call::Deliver => Trouble::Failed(Failed {
+                call: Call::Deliver,
+                failure: delivery.failure.clone(),
+                record: Some((delivery.topic.clone(), delivery.partition, delivery.bytes)),
+            }),
+            _ => Trouble::Failed(Failed { call, failure, record: None }),
+        }
+    }
+
+    fn rest(&mut self) {
+        std::thread::sleep(self.pause);
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+    }
+
+    /// Gives the producer all records.
+    fn send(&mut self) -> std::result::Result<(), Trouble> {
+        let store = self.store;
+        let parts = std::mem::take(&mut self.parts);
+        let sent = self.writer().map_err(Trouble::from).and_then(|writer| {
+            writer.forget_undelivered();
+            send_parts(store, writer, &parts)
+        });
+        self.parts = parts;
+        sent
+    }
+
+    /// Gives the producer the commits, where they are records.
+    fn send_records(&mut self) -> std::result::Result<(), Trouble> {
+        let store = self.store;
+        let mut records = Vec::new();
+        for part in &self.parts {
+            if let Some(record) = &part.record {
+                let partition = store.journal.partition(part.task);
+                let value = Stored::new(record, &self.name).alone(record)?;
+                records.push((partition, super::journal::commit_key(part.task), value));
+            }
+        }
+        let writer = self.writer()?;
+        for (partition, key, value) in records {
+            writer
+                .send_one(&store.cluster, store.journal.topic(), partition, &key, &value)?
+                .map_err(|failure| produced(failure, store.journal.topic(), partition))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until every record is delivered.
+    fn drain(&mut self) -> std::result::Result<(), Trouble> {
+        loop {
+            let writer = self.writer()?;
+            let drained = writer.drained();
+            if let Some(failure) = writer.undelivered().map(|d| d.failure.clone()) {
+                return Err(self.failed(Call::Deliver, failure));
+            }
+            if drained {
+                return Ok(());
+            }
+            if let Some(failure) = writer.client.fatal() {
+                return Err(self.failed(Call::Produce, failure));
+            }
+            if self.store.patience.is_over() {
+                let failure = Failure::new(rdkafka_sys::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR__TIMED_OUT);
+                return Err(self.failed(Call::Produce, failure));
+            }
+        }
+    }
+
+    fn offsets(&self) -> Result<PartitionList> {
+        let store = self.store;
+        let mut list = PartitionList::new();
+        let Keeps::Offsets(group) = &store.keeps else { return Ok(list) };
+        for part in &self.parts {
+            let Some(record) = &part.record else { continue };
+            let topic = group
+                .names
+                .topic(part.task)
+                .ok_or_else(|| Error::new(KAFKA_NO_TOPIC, format!("the topic of task {} is not known", part.task)))?;
+            let metadata = Stored::new(record, &self.name).metadata()?;
+            let offset = i64::try_from(record.position.offset).unwrap_or(i64::MAX);
+            if let Some(writer) = &self.producing.writer {
+                list.add_with(&writer.client, &topic, part.task.partition as i32, offset, &metadata);
+            }
+        }
+        Ok(list)
+    }
+
+    /// Takes out the parts whose leases have ended.
+    fn leave_out_ended(&mut self) {
+        let Keeps::Offsets(group) = &self.store.keeps else { return };
+        let lost = &mut self.lost;
+        self.parts.retain(|part| {
+            let held = group.holds(part.task, part.lease);
+            if !held {
+                lost.push(part.task);
+            }
+            held
+        });
+    }
+
+    fn leases(&self) -> Leases {
+        let Keeps::Offsets(group) = &self.store.keeps else { return Leases::Held };
+        match self.parts.iter().any(|part| group.holds(part.task, part.lease)) {
+            true => Leases::Held,
+            false => Leases::Ended,
+        }
+    }
+
+    /// Aborts what is open.
+    fn abort(&mut self) -> std::result::Result<(), Failed> {
+        match self.again(Call::Abort, |writer| {
+            // Events of records that are thrown away must be taken while it waits.
+            let aborted = writer.client.abort_transaction(ABORT_CALL);
+            writer.serve();
+            aborted
+        }) {
+            Ok(()) => {
+                if let Some(writer) = &mut self.producing.writer {
+                    writer.forget_undelivered();
+                }
+                Ok(())
+            }
+            Err(Trouble::Failed(failed)) => Err(failed),
+            Err(Trouble::Error(error)) => Err(Failed {
+                call: Call::Abort,
+                failure: Failure {
+                    text: error.to_string(),
+                    ..Failure::new(rdkafka_sys::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR__STATE)
+                },
+                record: None,
+            }),
+        }
+    }
+
+    /// Aborts what is open as far as that goes quickly.
+    fn abort_for_good(&mut self) {
+        let began = Instant::now();
+        while let Some(writer) = &mut self.producing.writer
+            && began.elapsed() < ABORT_PATIENCE
+        {
+            let aborted = writer.client.abort_transaction(ABORT_CALL);
+            writer.serve();
+            match aborted {
+                Err(failure) if failure.retriable => {}
+                _ => return,
+            }
+        }
+    }
+
+    /// Makes a new producer, which ends what the old one began.
+    fn replace(&mut self, failed: &Failed) -> Result<()> {
+        let now = Instant::now();
+        self.producing.cuts.push_back(now);
+        while self.producing.cuts.front().is_some_and(|at| now.duration_since(*at) > CUTS_WITHIN) {
+            self.producing.cuts.pop_front();
+        }
+        if self.producing.cuts.len() >= CUTS_MAX {
+            return Err(Error::new(
+                KAFKA_IDENTITY,
+                format!(
+                    "this worker's producer was cut off {CUTS_MAX} times within {} s: another process uses the identity `{}`",
+                    CUTS_WITHIN.as_secs(),
+                    self.store.identity()
+                ),
+            )
+            .help(
+                "do not copy a `data_dir` that a process runs from; give each process its own. If there is no other \
+                 process, the broker takes longer than the transaction timeout to answer: look at its log",
+            )
+            .because(failed.failure.clone()));
+        }
+        self.producing.writer = None;
+        self.store.ready(self.producing)
+    }
+
+    /// Whether this write is what was committed last. Parts that someone else committed meanwhile are lost.
+    fn holds(&mut self) -> Result<bool> {
+        let mut holds = false;
+        let parts = std::mem::take(&mut self.parts);
+        let mut kept = Vec::with_capacity(parts.len());
+        for part in parts {
+            let Some(record) = &part.record else {
+                kept.push(part);
+                continue;
+            };
+            match self.store.load_stored(part.task)? {
+                Some((stored, _)) if stored.write == self.name => {
+                    holds = true;
+                    kept.push(part);
+                }
+                Some((stored, _)) if stored.epoch() >= record.epoch => {
+                    if let Keeps::Offsets(group) = &self.store.keeps {
+                        group.end(&[part.task]);
+                    }
+                    self.lost.push(part.task);
+                }
+                _ => kept.push(part),
+            }
+        }
+        self.parts = kept;
+        Ok(holds)
+    }
+
+    /// After an abort: a topic that is gone would be waited for for ever.
+    fn check_topics(&self, failed: &Failed) -> Result<()> {
+        if failed.call != Call::Deliver && failed.call != Call::Produce {
+            return Ok(());
+        }
+        let mut seen: Vec<&str> = Vec::new();
+        for append in self.parts.iter().flat_map(|part| &part.appends) {
+            if seen.contains(&append.topic.as_str()) {
+                continue;
+            }
+            seen.push(&append.topic);
+            if let Ok(super::native::TopicState::Missing) = self.store.reader.client.topic(&append.topic, CALL) {
+                return Err(Error::new(
+                    KAFKA_NO_TOPIC,
+                    format!("topic `{}`, which an output writes, does not exist", append.topic),
+                )
+                .help("create it again, or write `partitions:` in the output and start again, which creates it"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The error that a failed write ends the run with.
+    fn ended(&self, failed: &Failed, unknown: bool) -> Error {
+        let at = match &failed.record {
+            Some((topic, partition, _)) => format!("to partition {partition} of topic `{topic}` "),
+            None => String::new(),
+        };
+        let mut message = format!("an epoch can't be written {at}to Kafka");
+        if at.is_empty() {
+            message = "an epoch can't be committed to Kafka".to_owned();
+        }
+        if unknown {
+            message.push_str(", and whether it was is not known; the next run finds out and goes on from there");
+        }
+        Error::new(KAFKA_COMMIT, message).help(way_out(failed)).because(failed.failure.clone())
+    }
+}
+
+fn send_parts(store: &KafkaStore, writer: &mut Writer, parts: &[Part]) -> std::result::Result<(), Trouble> {
+    for part in parts {
+        for append in &part.appends {
+            writer
+                .send_chunk(&store.cluster, &append.topic, append.partition, &append.chunk, append.records.clone())?
+                .map_err(|failure| produced(failure, &append.topic, append.partition))?;
+        }
+        let partition = store.journal.partition(part.task);
+        for (key, value) in &part.journal {
+            writer
+                .send_one(&store.cluster, store.journal.topic(), partition, key, value)?
+                .map_err(|failure| produced(failure, store.journal.topic(), partition))?;
+        }
+    }
+    Ok(())
+}
+
+fn produced(failure: Failure, topic: &str, partition: u32) -> Trouble {
+    Trouble::Failed(Failed { call: Call::Produce, failure, record: Some((topic.to_owned(), partition as i32, 0)) })
+}
+
+/// The member has no place in its group, or a lease has ended.
+fn moved() -> Trouble {
+    let failure = Failure::new(rdkafka_sys::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGNMENT_LOST);
+    Trouble::Failed(Failed { call: Call::Offsets, failure, record: None })
+}
+
+fn way_out(failed: &Failed) -> String {
+    match failed.failure.code {
+        Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => {
+            let size = match &failed.record {
+                Some((_, _, bytes)) if *bytes > 0 => format!(" (it has {bytes} bytes before compression)"),
+                _ => String::new(),
+            };
+            format!(
+                "a record is larger than the topic takes{size}: raise `max.message.bytes` of the topic, or send less"
+            )
+        }
+        Code::TopicAuthorizationFailed => "let this user write to the topic (ACL `Write`)".to_owned(),
+        Code::GroupAuthorizationFailed => "let this user read with the group (ACL `Read` on the group)".to_owned(),
+        Code::TransactionalIdAuthorizationFailed | Code::ClusterAuthorizationFailed => {
+            "let this user write transactions (ACL `Write` on the transactional ids that begin with `millstream-`)"
+                .to_owned()
+        }
+        Code::InvalidTransactionTimeout => {
+            "raise `transaction.max.timeout.ms` of the brokers to 10 s at least".to_owned()
+        }
+        Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
+            "create the topic, or the partition, and start again".to_owned()
+        }
+        _ => "look at the broker's log, then start again: the pipeline goes on from its last commit".to_owned(),
+    }
+}
+
+/// Without transactions: outputs and journal first, then the positions.
+impl Write<'_> {
+    fn at_least_once(&mut self) -> Result<()> {
+        self.store.ready(self.producing)?;
+        loop {
+            self.leave_out_ended();
+            if self.parts.is_empty() {
+                return Ok(());
+            }
+            let delivered = self.send().and_then(|()| self.drain());
+            match delivered {
+                Ok(()) => break,
+                Err(Trouble::Error(error)) => return Err(error),
+                Err(Trouble::Failed(failed)) => self.written_again(&failed)?,
+            }
+            self.rest();
+        }
+        loop {
+            self.leave_out_ended();
+            if self.parts.is_empty() {
+                return Ok(());
+            }
+            let committed = match &self.store.keeps {
+                Keeps::Offsets(group) => match group.member() {
+                    Some(member) => self.offsets().map_err(Trouble::from).and_then(|offsets| {
+                        member
+                            .commit(&offsets)
+                            .map_err(|f| Trouble::Failed(Failed { call: Call::Offsets, failure: f, record: None }))
+                    }),
+                    None => {
+                        group.end_all();
+                        continue;
+                    }
+                },
+                Keeps::Records => self.send_records().and_then(|()| self.drain()),
+            };
+            match committed {
+                Ok(()) => return Ok(()),
+                Err(Trouble::Error(error)) => return Err(error),
+                Err(Trouble::Failed(failed)) => {
+                    let class = classify(failed.call, &failed.failure);
+                    if class == Class::Refused || self.store.patience.is_over() {
+                        return Err(self.ended(&failed, false));
+                    }
+                    if let Keeps::Offsets(group) = &self.store.keeps
+                        && group.member().is_some_and(|member| member.assignment_lost())
+                    {
+                        group.end_all();
+                    }
+                }
+            }
+            self.rest();
+        }
+    }
+
+    /// Whether records that were not delivered may be sent again, perhaps by a new producer.
+    fn written_again(&mut self, failed: &Failed) -> Result<()> {
+        let class = classify(failed.call, &failed.failure);
+        if class == Class::Refused || self.store.patience.is_over() {
+            return Err(self.ended(failed, false));
+        }
+        self.check_topics(failed)?;
+        if let Some(writer) = &mut self.producing.writer {
+            // What is still on its way is sent again too: better twice than not.
+            writer.client.purge();
+            writer.serve();
+            writer.forget_undelivered();
+            if class == Class::Cut || writer.client.fatal().is_some() {
+                self.producing.writer = None;
+            }
+        }
+        self.store.ready(self.producing)
+    }
+}
