@@ -56,10 +56,10 @@ pub enum Command {
     /// Asks nothing and overwrites nothing.
     #[command(after_long_help = "Example:\n  millstream init demo\n  millstream run demo/pipeline.yaml")]
     Init(InitArgs),
-    /// Work with topics of the embedded log
+    /// Work with topics of the embedded log, or of a Kafka cluster
     ///
     /// While a run has the data directory open, these commands go through that run's HTTP port; otherwise they
-    /// use the files directly.
+    /// use the files directly. With `--brokers` or `--pipeline` they go to a Kafka cluster.
     #[command(after_long_help = TOPIC_EXAMPLES)]
     Topic(TopicArgs),
     /// Generate sample data from a seed
@@ -97,7 +97,9 @@ Examples:
   millstream topic create payments --partitions 4
   millstream topic produce payments --key-field card_id < payments.ndjson
   millstream topic tail payments --from latest --follow
-  millstream topic list --data-dir /var/lib/millstream";
+  millstream topic list --data-dir /var/lib/millstream
+  millstream topic --brokers localhost:9092 tail scores --from latest --follow
+  millstream topic --pipeline pipeline.yaml create payments --partitions 12 --replication 3";
 
 const SCHEMA_EXAMPLES: &str = "\
 Example:
@@ -216,8 +218,24 @@ pub struct TopicArgs {
     /// The data directory that holds the log (the `data_dir` of a pipeline file)
     #[arg(long, global = true, value_name = "DIR", default_value = ".millstream")]
     pub data_dir: PathBuf,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
     #[command(subcommand)]
     pub command: TopicCommand,
+}
+
+/// Which Kafka cluster, instead of the embedded log.
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
+    /// Work on the topics of this Kafka cluster instead of an embedded log: `host:port`, or several with commas
+    #[arg(long, global = true, value_name = "BROKERS", conflicts_with = "pipeline")]
+    pub brokers: Option<String>,
+    /// Work on the Kafka cluster that this pipeline file has under `connections:`, as the user that it names
+    #[arg(long, global = true, value_name = "FILE")]
+    pub pipeline: Option<PathBuf>,
+    /// Which of the connections of `--pipeline`, where it has several
+    #[arg(long, global = true, value_name = "NAME", requires = "pipeline")]
+    pub connection: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -282,8 +300,11 @@ pub struct CreateArgs {
     /// The topic: letters, digits, `.`, `_` and `-`
     pub topic: String,
     /// How many partitions it has; can't be changed later
-    #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub partitions: u32,
+    /// On how many brokers of Kafka each record is kept; the brokers' default if it is not said
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub replication: Option<u16>,
     #[command(flatten)]
     pub keep: KeepArgs,
 }

@@ -27,9 +27,14 @@ pub struct Log {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TopicView {
     pub name: String,
-    pub created_ms: i64,
+    /// Kafka does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_ms: Option<i64>,
     #[serde(default)]
     pub retention: Retention,
+    /// Kafka's `cleanup.policy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleanup: Option<String>,
     pub partitions: Vec<PartitionView>,
 }
 
@@ -41,8 +46,9 @@ pub struct PartitionView {
     pub start_offset: u64,
     /// The offset that the next record gets.
     pub next_offset: u64,
-    /// Bytes stored (compressed).
-    pub bytes: u64,
+    /// Bytes stored (compressed), where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 impl From<TopicInfo> for TopicView {
@@ -51,11 +57,12 @@ impl From<TopicInfo> for TopicView {
             partition,
             start_offset: p.start,
             next_offset: p.end,
-            bytes: p.bytes,
+            bytes: Some(p.bytes),
         });
         Self {
             name: info.name,
-            created_ms: info.created_ms,
+            created_ms: Some(info.created_ms),
+            cleanup: None,
             retention: info.retention,
             partitions: partitions.collect(),
         }

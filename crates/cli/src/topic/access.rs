@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use millstream_connectors::codes::LOG_LOCKED;
 use millstream_connectors::log::{LogStore, Retention};
-use millstream_core::{Error, Result};
+use millstream_core::{Error, RawBatch, Result};
 use serde_json::Value;
 
+use super::kafka::Kafka;
 use super::remote::Remote;
-use crate::args::TailFormat;
+use crate::args::{TailFormat, TopicArgs};
 use crate::codes;
 use crate::http::discovery::Announcement;
 use crate::http::wire::{self, LineOptions};
@@ -23,12 +24,14 @@ const RETRY_EVERY: Duration = Duration::from_millis(50);
 const PAGE_RECORDS: usize = 5000;
 const PAGE_BYTES: usize = 8 << 20;
 
-/// One of the two ways to a log.
+/// One of the ways to a log.
 pub enum Access {
     /// This process has the log.
     Files(Log),
     /// A run has it.
     Run(Remote),
+    /// It is a Kafka cluster.
+    Kafka(Box<Kafka>),
 }
 
 /// What one read brought.
@@ -40,7 +43,15 @@ pub struct Page {
 }
 
 impl Access {
-    /// Finds the way. With `create`, a log that is not there is made.
+    /// Finds the way that the arguments say. With `create`, a log that is not there is made.
+    pub fn of(args: &TopicArgs, create: bool) -> Result<Self> {
+        match Kafka::open(&args.cluster)? {
+            Some(kafka) => Ok(Self::Kafka(Box::new(kafka))),
+            None => Self::open(&args.data_dir, create),
+        }
+    }
+
+    /// Finds the way to the log of a data directory.
     pub fn open(data_dir: &Path, create: bool) -> Result<Self> {
         let deadline = Instant::now() + ANNOUNCED_WITHIN;
         loop {
@@ -70,6 +81,7 @@ impl Access {
         match self {
             Self::Files(log) => log.topics(),
             Self::Run(run) => run.topics(),
+            Self::Kafka(kafka) => kafka.topics(),
         }
     }
 
@@ -77,13 +89,20 @@ impl Access {
         match self {
             Self::Files(log) => log.topic(name),
             Self::Run(run) => run.topic(name),
+            Self::Kafka(kafka) => kafka.topic(name),
         }
     }
 
-    pub fn create(&self, new: &NewTopic) -> Result<TopicView> {
+    /// Creates a topic. `kept` says whether the retention was said; `replication` is Kafka's.
+    pub fn create(&self, new: &NewTopic, kept: bool, replication: Option<u16>) -> Result<TopicView> {
+        if let (Some(_), Self::Files(_) | Self::Run(_)) = (replication, self) {
+            return Err(Error::new(codes::ARGUMENT, "the embedded log keeps no copies: `--replication` is for Kafka")
+                .help("leave it away, or say which cluster with `--brokers`"));
+        }
         match self {
             Self::Files(log) => log.create(new),
             Self::Run(run) => run.create(new),
+            Self::Kafka(kafka) => kafka.create(new, replication, kept.then_some(new.retention)),
         }
     }
 
@@ -91,6 +110,7 @@ impl Access {
         match self {
             Self::Files(log) => log.alter(name, retention),
             Self::Run(run) => run.alter(name, retention),
+            Self::Kafka(kafka) => kafka.alter(name, retention),
         }
     }
 
@@ -105,6 +125,7 @@ impl Access {
                 ),
             )
             .help("stop the run first")),
+            Self::Kafka(kafka) => kafka.delete(name),
         }
     }
 
@@ -113,6 +134,7 @@ impl Access {
         match self {
             Self::Files(log) => Ok(log.append(topic, &wire::parse_lines(lines, options)?)?.len() as u64),
             Self::Run(run) => run.append(topic, lines, options),
+            Self::Kafka(kafka) => kafka.append(topic, lines, options),
         }
     }
 
@@ -123,13 +145,7 @@ impl Access {
         match self {
             Self::Files(log) => {
                 let (batch, next_offset) = log.read(topic, partition, offset, limit, PAGE_BYTES)?;
-                for i in 0..batch.len() {
-                    match format {
-                        TailFormat::Value => out.extend_from_slice(batch.value(i).unwrap_or_default()),
-                        TailFormat::Json => out.extend_from_slice(wire::record(&batch, i).to_string().as_bytes()),
-                    }
-                    out.push(b'\n');
-                }
+                (0..batch.len()).for_each(|i| print(&batch, i, format, out));
                 Ok(Page { records: batch.len() as u64, next_offset })
             }
             Self::Run(run) => {
@@ -137,6 +153,8 @@ impl Access {
                 records.iter().for_each(|record| print_json(record, format, out));
                 Ok(Page { records: records.len() as u64, next_offset })
             }
+            // It is read as its records come, not page by page.
+            Self::Kafka(_) => Ok(Page { records: 0, next_offset: offset }),
         }
     }
 }
@@ -147,6 +165,15 @@ pub struct Place<'a> {
     pub topic: &'a str,
     pub partition: u32,
     pub offset: u64,
+}
+
+/// Appends a record as it is printed.
+pub fn print(batch: &RawBatch, i: usize, format: TailFormat, out: &mut Vec<u8>) {
+    match format {
+        TailFormat::Value => out.extend_from_slice(batch.value(i).unwrap_or_default()),
+        TailFormat::Json => out.extend_from_slice(wire::record(batch, i).to_string().as_bytes()),
+    }
+    out.push(b'\n');
 }
 
 fn print_json(record: &Value, format: TailFormat, out: &mut Vec<u8>) {

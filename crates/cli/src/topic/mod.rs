@@ -1,11 +1,11 @@
-//! `millstream topic`: the topics of an embedded log.
+//! `millstream topic`: the topics of an embedded log, or of a Kafka cluster.
 
 mod access;
+mod kafka;
 mod produce;
 mod remote;
 mod tail;
 
-use std::path::Path;
 use std::time::Duration;
 
 use millstream_config::ByteSize;
@@ -22,17 +22,17 @@ use crate::output::{self, table, thousands};
 
 /// Does what one of the `topic` commands says.
 pub fn topic(args: &TopicArgs) -> Outcome {
-    let dir = args.data_dir.as_path();
     match &args.command {
         TopicCommand::Create(new) => {
             let retention = retention(&new.keep, Retention::default())?;
-            let new = NewTopic { name: new.topic.clone(), partitions: new.partitions, retention };
-            let made = Access::open(dir, true)?.create(&new)?;
+            let kept = new.keep.keep_for.is_some() || new.keep.keep_bytes.is_some();
+            let topic = NewTopic { name: new.topic.clone(), partitions: new.partitions, retention };
+            let made = Access::of(args, true)?.create(&topic, kept, new.replication)?;
             output::print(format!("created topic `{}` with {}\n", made.name, partitions(&made)))
         }
-        TopicCommand::List { format } => list(dir, *format),
+        TopicCommand::List { format } => list(args, *format),
         TopicCommand::Describe { topic, format } => {
-            let view = Access::open(dir, false)?.topic(topic)?;
+            let view = Access::of(args, false)?.topic(topic)?;
             output::print(describe(&view, *format))
         }
         TopicCommand::Alter { topic, keep } => {
@@ -41,16 +41,16 @@ pub fn topic(args: &TopicArgs) -> Outcome {
                     .help("say `--keep-for` or `--keep-bytes`")
                     .into());
             }
-            let access = Access::open(dir, false)?;
+            let access = Access::of(args, false)?;
             let view = access.alter(topic, retention(keep, access.topic(topic)?.retention)?)?;
             output::print(describe(&view, TableFormat::Text))
         }
         TopicCommand::Delete { topic } => {
-            Access::open(dir, false)?.delete(topic)?;
+            Access::of(args, false)?.delete(topic)?;
             output::print(format!("deleted topic `{topic}`\n"))
         }
-        TopicCommand::Produce(produce) => produce::produce(dir, produce),
-        TopicCommand::Tail(tail) => tail::tail(dir, tail),
+        TopicCommand::Produce(produce) => produce::produce(args, produce),
+        TopicCommand::Tail(tail) => tail::tail(args, tail),
     }
 }
 
@@ -84,8 +84,8 @@ fn partitions(view: &TopicView) -> String {
     format!("{n} partition{}", if n == 1 { "" } else { "s" })
 }
 
-fn list(dir: &Path, format: TableFormat) -> Outcome {
-    let topics = Access::open(dir, false)?.topics()?;
+fn list(args: &TopicArgs, format: TableFormat) -> Outcome {
+    let topics = Access::of(args, false)?.topics()?;
     if format == TableFormat::Json {
         return output::print(json_text(&topics));
     }
@@ -96,13 +96,13 @@ fn list(dir: &Path, format: TableFormat) -> Outcome {
         .iter()
         .map(|topic| {
             let records = topic.partitions.iter().map(|p| p.next_offset - p.start_offset).sum();
-            let bytes = topic.partitions.iter().map(|p| p.bytes).sum();
+            let bytes: Option<u64> = topic.partitions.iter().map(|p| p.bytes).sum();
             vec![
                 topic.name.clone(),
                 topic.partitions.len().to_string(),
                 thousands(records),
-                thousands(bytes),
-                kept(topic.retention),
+                bytes.map_or_else(|| "-".to_owned(), thousands),
+                kept_as(topic),
             ]
         })
         .collect();
@@ -118,11 +118,24 @@ fn describe(view: &TopicView, format: TableFormat) -> String {
         .iter()
         .map(|p| {
             let records = p.next_offset - p.start_offset;
-            [u64::from(p.partition), p.start_offset, p.next_offset, records, p.bytes].map(thousands).to_vec()
+            let mut row = [u64::from(p.partition), p.start_offset, p.next_offset, records].map(thousands).to_vec();
+            row.extend(p.bytes.map(thousands));
+            row
         })
         .collect();
-    let head = format!("topic `{}`: {}, records are kept: {}\n", view.name, partitions(view), kept(view.retention));
-    head + &table(&["partition", "oldest offset", "next offset", "records", "bytes"], &rows, &[0, 1, 2, 3, 4])
+    let head = format!("topic `{}`: {}, records are kept: {}\n", view.name, partitions(view), kept_as(view));
+    let columns = ["partition", "oldest offset", "next offset", "records", "bytes"];
+    let shown = if view.partitions.iter().any(|p| p.bytes.is_none()) { 4 } else { 5 };
+    head + &table(&columns[..shown], &rows, &[0, 1, 2, 3, 4][..shown])
+}
+
+/// How long records are kept, compaction included.
+fn kept_as(view: &TopicView) -> String {
+    match view.cleanup.as_deref() {
+        Some("compact") => "the newest of each key".to_owned(),
+        Some(both) if both.contains("compact") => format!("{}, the newest of each key", kept(view.retention)),
+        _ => kept(view.retention),
+    }
 }
 
 fn json_text(value: &impl serde::Serialize) -> String {

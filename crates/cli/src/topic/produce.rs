@@ -12,7 +12,7 @@ use std::time::Duration;
 use millstream_core::Error;
 
 use super::access::Access;
-use crate::args::ProduceArgs;
+use crate::args::{ProduceArgs, TopicArgs};
 use crate::codes;
 use crate::failure::{Failure, Outcome};
 use crate::http::wire::LineOptions;
@@ -34,8 +34,8 @@ struct Chunk {
 }
 
 /// Appends every line of the input to a topic.
-pub fn produce(data_dir: &Path, args: &ProduceArgs) -> Outcome {
-    let mut access = Some(Access::open(data_dir, false)?);
+pub fn produce(place: &TopicArgs, args: &ProduceArgs) -> Outcome {
+    let mut access = Some(Access::of(place, false)?);
     // Look before reading: a wrong name should not wait for the first line.
     if let Some(access) = &access {
         let partitions = access.topic(&args.topic)?.partitions.len();
@@ -50,7 +50,7 @@ pub fn produce(data_dir: &Path, args: &ProduceArgs) -> Outcome {
     let reading = std::thread::Builder::new().name("lines".to_owned()).spawn(move || read_lines(input, &sender));
     reading.map_err(|cause| Failure::io("starting to read", cause))?;
     let mut appended = 0;
-    let result = append_all(data_dir, args, &mut access, &chunks, &mut appended);
+    let result = append_all(place, args, &mut access, &chunks, &mut appended);
     if !args.quiet {
         output::complain(format!("appended {} records to `{}`\n", thousands(appended), args.topic));
     }
@@ -58,7 +58,7 @@ pub fn produce(data_dir: &Path, args: &ProduceArgs) -> Outcome {
 }
 
 fn append_all(
-    data_dir: &Path,
+    place: &TopicArgs,
     args: &ProduceArgs,
     access: &mut Option<Access>,
     chunks: &Receiver<io::Result<Chunk>>,
@@ -70,7 +70,8 @@ fn append_all(
             Ok(chunk) => read(args, chunk)?,
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
             Err(RecvTimeoutError::Timeout) => {
-                *access = None;
+                // A cluster is nobody's to let go of.
+                access.take_if(|access| !matches!(access, Access::Kafka(_)));
                 let Ok(chunk) = chunks.recv() else { return Ok(()) };
                 read(args, chunk)?
             }
@@ -83,7 +84,7 @@ fn append_all(
         }
         let way = match access.take() {
             Some(way) => way,
-            None => Access::open(data_dir, false)?,
+            None => Access::of(place, false)?,
         };
         let options = LineOptions {
             key_field: args.key_field.clone(),

@@ -12,7 +12,7 @@ use millstream_connectors::codes::LOG_LOCKED;
 use millstream_core::Error;
 
 use super::access::{Access, Place};
-use crate::args::{From, TailArgs};
+use crate::args::{From, TailArgs, TopicArgs};
 use crate::codes;
 use crate::failure::{Failure, Outcome};
 use crate::log::TopicView;
@@ -24,16 +24,21 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(50);
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 
 /// Where one partition is read.
-struct Reading {
-    partition: u32,
-    next: u64,
+pub struct Reading {
+    pub partition: u32,
+    pub next: u64,
 }
 
 /// Prints the records of a topic.
-pub fn tail(data_dir: &Path, args: &TailArgs) -> Outcome {
+pub fn tail(place: &TopicArgs, args: &TailArgs) -> Outcome {
+    let data_dir = place.data_dir.as_path();
     let mut out = Output::new();
-    let access = Access::open(data_dir, false)?;
-    let mut readings = readings(args, &access.topic(&args.topic)?)?;
+    let access = Access::of(place, false)?;
+    let view = access.topic(&args.topic)?;
+    let mut readings = readings(args, &view)?;
+    if let Access::Kafka(kafka) = &access {
+        return kafka.tail(args, &view, &readings, &mut out);
+    }
     let mut left = args.limit.unwrap_or(u64::MAX);
     if !args.follow {
         print_all(&access, args, &mut readings, &mut left, &mut out)?;

@@ -170,12 +170,18 @@ impl Admin {
     ///
     /// # Errors
     /// Its name can't be, it exists, or the brokers refuse.
-    pub fn create(&self, name: &str, partitions: u32, replication: Option<u16>, retention: Retention) -> Result<()> {
+    pub fn create(
+        &self,
+        name: &str,
+        partitions: u32,
+        replication: Option<u16>,
+        retention: Option<Retention>,
+    ) -> Result<()> {
         options::check_name(name)
             .map_err(|why| Error::new(BAD_TOPIC, format!("`{name}` can't be the name of a topic: {why}")))?;
         let what = format!("topic `{name}` can't be created");
         let replication = TopicReplication::Fixed(replication.map_or(-1, i32::from));
-        let settings: Vec<(&str, String)> = kept(retention).into_iter().filter(|(_, value)| value != "-1").collect();
+        let settings: Vec<(&str, String)> = retention.into_iter().flat_map(kept).collect();
         let mut topic = NewTopic::new(name, i32::try_from(partitions).unwrap_or(i32::MAX), replication);
         for (setting, value) in &settings {
             topic = topic.set(setting, value);

@@ -2,9 +2,10 @@
 
 use millstream_config::codes::{MISSING_FIELD, STRUCTURE};
 use millstream_config::decode::{Cx, Decode};
-use millstream_config::pipeline::{ConnectorSpec, Kind};
+use millstream_config::pipeline::{ConnectorSpec, Kind, Pipeline};
 use millstream_config::tree::Node;
-use millstream_config::{Diagnostic, Map, OneOrMore, Text, spec};
+use millstream_config::{Diagnostic, Diagnostics, Map, OneOrMore, Text, spec, suggest};
+use millstream_core::{Error, Result};
 use serde_json::Value as Json;
 
 use crate::codes::BAD_OPTION;
@@ -48,6 +49,49 @@ fn declared(spec: &ConnectorSpec, cx: &mut Cx) -> Option<Connection> {
     let properties = properties::check(&options.client, &security, cx)?;
     readable(spec, &security, &options.brokers, cx);
     Some(Connection { brokers: options.brokers.0, security, properties })
+}
+
+/// A connection of a pipeline file, by its name; the only one there is where none is named.
+///
+/// # Errors
+/// There is none, or not only one, or it can't be read.
+pub fn find(pipeline: &Pipeline, name: Option<&str>) -> Result<Connection> {
+    let kafka: Vec<_> = pipeline.connections.iter().filter(|c| c.connector.kind.value == "kafka").collect();
+    let names = || kafka.iter().map(|c| c.name.value.as_str());
+    let found = match (name, kafka.as_slice()) {
+        (Some(name), _) => kafka.iter().find(|c| c.name.value == name),
+        (None, [only]) => Some(only),
+        (None, _) => None,
+    };
+    let Some(found) = found else {
+        let message = match (name, kafka.is_empty()) {
+            (_, true) => "the pipeline file has no connection to Kafka under `connections:`".to_owned(),
+            (Some(name), false) => format!("the pipeline file has no connection `{name}`"),
+            (None, false) => "the pipeline file has several connections".to_owned(),
+        };
+        return Err(Error::new(BAD_OPTION, message).help(match kafka.is_empty() {
+            true => "say `--brokers HOST:PORT`, or declare the connection".to_owned(),
+            false => format!("say `--connection`, one of {}", suggest::list(names(), "and")),
+        }));
+    };
+    let mut cx = Cx::new(Diagnostics::new("", ""));
+    declared(&found.connector, &mut cx).ok_or_else(|| {
+        let said = cx.diagnostics().items().first().map(|d| d.message.clone()).unwrap_or_default();
+        Error::new(BAD_OPTION, format!("the connection `{}` can't be used: {said}", found.name.value))
+            .help("`millstream check` shows the place in the file")
+    })
+}
+
+/// A connection without security, from what stands behind `--brokers`.
+///
+/// # Errors
+/// It is no list of brokers.
+pub fn plain(brokers: &str) -> Result<Connection> {
+    if let Some((broker, why)) = brokers.split(',').find_map(|b| Some((b, broker_problem(b.trim())?))) {
+        return Err(Error::new(BAD_OPTION, format!("`{}` is no broker: {why}", broker.trim()))
+            .help("write `host:port`, or several with commas between them"));
+    }
+    Ok(Connection::plain(brokers))
 }
 
 /// The fields of a source or an output that say how Kafka is reached.

@@ -7,6 +7,7 @@ mod start;
 mod topic;
 
 pub(crate) use connection::KafkaConnectionConnector;
+pub use connection::{find, plain};
 pub(crate) use sink::KafkaSinkConnector;
 pub(crate) use source::KafkaSourceConnector;
 pub(crate) use topic::check_name;
