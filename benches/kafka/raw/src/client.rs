@@ -10,6 +10,9 @@ use rdkafka::types::{RDKafkaConfRes, RDKafkaErrorCode, RDKafkaRespErr, RDKafkaTy
 
 use crate::Result;
 
+/// A consumed message.
+pub type Message = rk::rd_kafka_message_t;
+
 /// How long any single request to the broker may take.
 const TIMEOUT_MS: c_int = 30_000;
 /// The most messages that one look into the consumer's queue takes.
@@ -91,7 +94,7 @@ impl Drop for Partitions {
 pub struct Consumer {
     client: *mut rk::rd_kafka_t,
     queue: *mut rk::rd_kafka_queue_t,
-    messages: Vec<*mut rk::rd_kafka_message_t>,
+    messages: Vec<*mut Message>,
 }
 
 impl Consumer {
@@ -124,12 +127,13 @@ impl Consumer {
         Ok(Self { client, queue, messages: vec![ptr::null_mut(); BATCH] })
     }
 
-    /// Calls `each` with what is there, and returns how many that were. Waits for the first one only.
-    pub fn poll(
-        &mut self,
-        wait_ms: c_int,
-        mut each: impl FnMut(&rk::rd_kafka_message_t) -> Result<()>,
-    ) -> Result<usize> {
+    /// Calls `each` with every message that is there, and returns how many that were. Waits for the first one only.
+    pub fn poll(&mut self, wait_ms: c_int, mut each: impl FnMut(&Message) -> Result<()>) -> Result<usize> {
+        self.poll_batch(wait_ms, |messages| messages.iter().try_for_each(|message| each(message)))
+    }
+
+    /// The same with all of them at once; there is at least one.
+    pub fn poll_batch(&mut self, wait_ms: c_int, each: impl FnOnce(&[&Message]) -> Result<()>) -> Result<usize> {
         let mut count = self.batch()?;
         if count == 0 && wait_ms > 0 {
             // The batch call would wait for a full batch; this one returns with the first message.
@@ -140,15 +144,16 @@ impl Consumer {
                 count = 1;
             }
         }
-        let mut outcome = Ok(());
+        if count == 0 {
+            return Ok(0);
+        }
+        // SAFETY: that many messages of ours, none null, alive until they are destroyed below.
+        let messages = unsafe { std::slice::from_raw_parts(self.messages.as_ptr().cast::<&Message>(), count) };
+        let good = messages.iter().try_for_each(|message| check("consume", message.err));
+        let outcome = good.and_then(|()| each(messages));
         for message in &self.messages[..count] {
-            // SAFETY: a message of ours, read and then destroyed once.
-            unsafe {
-                if outcome.is_ok() {
-                    outcome = check("consume", (**message).err).and_then(|()| each(&**message));
-                }
-                rk::rd_kafka_message_destroy(*message);
-            }
+            // SAFETY: destroyed once; the references above are gone.
+            unsafe { rk::rd_kafka_message_destroy(*message) };
         }
         outcome.map(|()| count)
     }
@@ -162,7 +167,7 @@ impl Consumer {
 }
 
 /// A message's value. Empty for a tombstone.
-pub fn value(message: &rk::rd_kafka_message_t) -> &[u8] {
+pub fn value(message: &Message) -> &[u8] {
     if message.payload.is_null() {
         return &[];
     }
@@ -174,6 +179,7 @@ pub fn value(message: &rk::rd_kafka_message_t) -> &[u8] {
 pub struct Producer {
     client: *mut rk::rd_kafka_t,
     topic: *mut rk::rd_kafka_topic_t,
+    run: Vec<Message>,
 }
 
 // SAFETY: handles of librdkafka may be used from any threads at the same time.
@@ -191,7 +197,7 @@ impl Producer {
         if topic.is_null() {
             return Err("the topic can't be opened".to_owned());
         }
-        Ok(Self { client, topic })
+        Ok(Self { client, topic, run: Vec::with_capacity(BATCH) })
     }
 
     /// Hands a record over; key and value are copied. Waits while librdkafka's queue is full.
@@ -217,14 +223,26 @@ impl Producer {
         check("produce", unsafe { rk::rd_kafka_last_error() })
     }
 
-    /// The same for a message that was consumed, without looking at it.
-    pub fn forward(&self, message: &rk::rd_kafka_message_t) -> Result<()> {
-        let key = match message.key.is_null() {
-            true => &[][..],
-            // SAFETY: librdkafka says how long the key is, and it lives as long as the message.
-            false => unsafe { std::slice::from_raw_parts(message.key.cast::<u8>(), message.key_len) },
+    /// Hands over messages that were consumed, to the partition they came from, which is the same for all. They are
+    /// copied, but not looked at; with one call for all, the clock is read and the queue locked once.
+    pub fn forward(&mut self, run: &[&Message]) -> Result<()> {
+        let Some(partition) = run.first().map(|message| message.partition) else { return Ok(()) };
+        self.run.clear();
+        self.run.extend(run.iter().map(|message| Message { _private: ptr::null_mut(), ..**message }));
+        // SAFETY: the array is as long as said and librdkafka writes only errors to it; with F_COPY it keeps no pointer.
+        let taken = unsafe {
+            rk::rd_kafka_produce_batch(
+                self.topic,
+                partition,
+                rk::RD_KAFKA_MSG_F_COPY,
+                self.run.as_mut_ptr(),
+                self.run.len() as c_int,
+            )
         };
-        self.send(message.partition, key, value(message))
+        if taken as usize == run.len() {
+            return Ok(());
+        }
+        self.run.iter().try_for_each(|message| check("produce", message.err))
     }
 
     /// Waits until all is acknowledged.

@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> Result<()> {
         ],
         input,
     )?;
-    let producer = Producer::new(
+    let mut producer = Producer::new(
         &[
             ("bootstrap.servers", brokers),
             ("transactional.id", group),
@@ -47,21 +47,24 @@ pub fn run(args: &Args) -> Result<()> {
     )?;
     producer.init_transactions()?;
     let input = CString::new(input).map_err(|_| "the topic's name has a zero byte".to_owned())?;
-    forward(&mut consumer, &producer, &input, epoch)
+    forward(&mut consumer, &mut producer, &input, epoch)
 }
 
-fn forward(consumer: &mut Consumer, producer: &Producer, input: &CString, epoch: Duration) -> Result<()> {
+fn forward(consumer: &mut Consumer, producer: &mut Producer, input: &CString, epoch: Duration) -> Result<()> {
     let mut next = vec![None; PARTITIONS_MAX];
     let mut opened: Option<Instant> = None;
     loop {
         let wait_ms = if opened.is_some() { 0 } else { IDLE_MS };
-        let count = consumer.poll(wait_ms, |message| {
+        let count = consumer.poll_batch(wait_ms, |messages| {
             if opened.is_none() {
                 producer.begin()?;
                 opened = Some(Instant::now());
             }
-            producer.forward(message)?;
-            next[message.partition as usize] = Some(message.offset + 1);
+            for run in messages.chunk_by(|a, b| a.partition == b.partition) {
+                producer.forward(run)?;
+                let last = run[run.len() - 1];
+                next[last.partition as usize] = Some(last.offset + 1);
+            }
             Ok(())
         })?;
         if opened.is_some_and(|at| count == 0 || at.elapsed() >= epoch) {
