@@ -24,7 +24,7 @@ pub enum OutputKind {
     Prediction,
     /// The margin, before the link function.
     Raw,
-    /// The most likely class, as an integer.
+    /// The most likely class, as an integer, or by its name where the model names its classes.
     Class,
 }
 
@@ -67,7 +67,8 @@ pub trait Model: Send + Sync {
 
     /// Predicts a batch. `inputs` holds one array for each input of the signature, in its order, all of one
     /// length; numeric inputs as `Float64` (null is a missing value). Gives `Float64`, or
-    /// `FixedSizeList<Float64>` where there are several numbers a row, or `Int64` for [`OutputKind::Class`].
+    /// `FixedSizeList<Float64>` where there are several numbers a row, or `Int64` for [`OutputKind::Class`] (`Utf8`
+    /// if the classes have names).
     ///
     /// # Errors
     /// The inputs don't have the shape the signature says.

@@ -17,10 +17,12 @@ pub(crate) enum Column<'a> {
 impl<'a> Column<'a> {
     /// Looks at a column. `name` is what messages call the input.
     pub(crate) fn new(array: &'a ArrayRef, feature: &Feature, name: &str) -> Result<Self> {
-        let texts = matches!(feature.categories.as_deref(), Some(Categories::Text(_)));
+        let texts = matches!(feature.categories.as_deref(), Some(Categories::Text(_) | Categories::Hashed));
         let encode = |text: Option<&str>| text.map_or(f64::NAN, |text| feature.encode_text(text));
         match array.data_type() {
-            DataType::Float64 if matches!(feature.categories.as_deref(), Some(Categories::Numbers(_))) => {
+            DataType::Float64
+                if matches!(feature.categories.as_deref(), Some(Categories::Numbers(_) | Categories::Hashed)) =>
+            {
                 let numbers = array.as_primitive::<Float64Type>();
                 let encode = |number: Option<f64>| number.map_or(f64::NAN, |number| feature.encode_number(number));
                 Ok(Self::Codes(numbers.iter().map(encode).collect()))

@@ -22,6 +22,12 @@ pub enum ModelFormat {
     XgboostUbj,
     /// LightGBM, text.
     LightgbmText,
+    /// CatBoost, binary (CBM).
+    CatboostCbm,
+    /// CatBoost, JSON.
+    CatboostJson,
+    /// ONNX, of trees.
+    Onnx,
 }
 
 /// Reads and loads a model file. Without a format it is told from the file's content.

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, FixedSizeListArray, Float64Array, Int64Array};
+use arrow::array::{ArrayRef, FixedSizeListArray, Float64Array, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field};
 use millstream_core::{Error, Model, ModelInput, OutputKind, Result, Signature};
 use millstream_trees::{Categories, Feature, Format, LoadError, LoadOptions, Output, Rows, Scratch};
@@ -42,12 +42,15 @@ impl TreeModel {
             ModelFormat::XgboostJson => Format::XgboostJson,
             ModelFormat::XgboostUbj => Format::XgboostUbj,
             ModelFormat::LightgbmText => Format::LightgbmText,
+            ModelFormat::CatboostCbm => Format::CatboostCbm,
+            ModelFormat::CatboostJson => Format::CatboostJson,
+            ModelFormat::Onnx => Format::Onnx,
         });
         let options = LoadOptions { format, ..LoadOptions::default() };
         let model = millstream_trees::Model::from_bytes(bytes, &options).map_err(|e| refuse(path, e))?;
         let inputs = model.features().iter();
         // Categories that are numbers, or that are known by their codes only, are given as numbers.
-        let texts = |f: &Feature| matches!(f.categories.as_deref(), Some(Categories::Text(_)));
+        let texts = |f: &Feature| matches!(f.categories.as_deref(), Some(Categories::Text(_) | Categories::Hashed));
         let inputs = inputs.map(|f| ModelInput { name: f.name.clone(), categorical: texts(f) }).collect();
         let signature = Signature { inputs, outputs: model.outputs(Output::Prediction) };
         let digest = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -131,6 +134,7 @@ impl Model for TreeModel {
     /// As many margins as there are, too, for `multi:softmax`: it predicts one class from several of them.
     fn output_type(&self, kind: OutputKind) -> DataType {
         match self.model.outputs(output(kind)) {
+            _ if kind == OutputKind::Class && !self.model.class_names().is_empty() => DataType::Utf8,
             _ if kind == OutputKind::Class => DataType::Int64,
             1 => DataType::Float64,
             several => DataType::FixedSizeList(item(), i32::try_from(several).unwrap_or(i32::MAX)),
@@ -143,6 +147,10 @@ impl Model for TreeModel {
         }
         let output = output(kind);
         let numbers = self.numbers(inputs, output)?;
+        if kind == OutputKind::Class && !self.model.class_names().is_empty() {
+            let names = numbers.iter().map(|&class| self.model.class_names().get(class as usize));
+            return Ok(Arc::new(names.collect::<StringArray>()));
+        }
         if kind == OutputKind::Class {
             return Ok(Arc::new(numbers.into_iter().map(|class| class as i64).collect::<Int64Array>()));
         }
@@ -191,7 +199,8 @@ fn refuse(path: &str, error: LoadError) -> Error {
     match error {
         LoadError::UnknownFormat { .. } => {
             Error::new(NOT_A_MODEL, message("is no model that is known here")).because(error).help(
-                "models are read as XGBoost's and LightGBM's own `save_model` writes them: `.json` or `.ubj`, and text",
+                "models are read as XGBoost's, LightGBM's and CatBoost's own `save_model` writes them: `.json` or `.ubj`, \
+                 text, and `.cbm` or `.json`; and ONNX files",
             )
         }
         LoadError::Malformed { .. } => {

@@ -55,6 +55,12 @@ spec_enum! {
         XgboostUbj = "xgboost_ubj",
         /// LightGBM, saved as text.
         LightgbmText = "lightgbm_text",
+        /// CatBoost, saved as CBM.
+        CatboostCbm = "catboost_cbm",
+        /// CatBoost, saved as JSON.
+        CatboostJson = "catboost_json",
+        /// ONNX, of trees.
+        Onnx = "onnx",
     }
 }
 

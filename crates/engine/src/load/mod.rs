@@ -312,6 +312,7 @@ impl<'a> Loader<'a> {
             pipeline::ModelFormat::LightgbmText => ModelFormat::LightgbmText,
             pipeline::ModelFormat::CatboostCbm => ModelFormat::CatboostCbm,
             pipeline::ModelFormat::CatboostJson => ModelFormat::CatboostJson,
+            pipeline::ModelFormat::Onnx => ModelFormat::Onnx,
         });
         match millstream_models::load(&file, format) {
             Ok(loaded) => drop(self.models.insert(model.name.value.clone(), loaded)),
