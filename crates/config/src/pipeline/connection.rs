@@ -1,4 +1,4 @@
-//! What stands under `connections:`, and how sources and outputs find it.
+//! What stands under `connections:`, and how sources and outputs find it; and where state is kept.
 
 use std::sync::Arc;
 
@@ -6,12 +6,13 @@ use serde_json::{Value as Json, json};
 
 use super::source::connector;
 use super::{Attempt, Attempts, Connection, ConnectorSpec, DeadLetters, Output, Source};
-use crate::codes::{NO_EFFECT, STRUCTURE, UNRESOLVED};
+use crate::codes::{NO_EFFECT, STRUCTURE, UNKNOWN_CHOICE, UNRESOLVED, WRONG_TYPE};
 use crate::decode::{Cx, Decode, scalar, shorten};
 use crate::diagnostic::Diagnostic;
 use crate::span::Spanned;
 use crate::spec;
 use crate::suggest;
+use crate::text::Text;
 use crate::tree::Node;
 
 spec! {
@@ -79,6 +80,29 @@ fn written(connector: &ConnectorSpec) -> Option<&str> {
         crate::tree::Value::Scalar(scalar) => Some(&scalar.text.value),
         _ => None,
     }
+}
+
+/// Where objects can be stored, besides a folder.
+const STATE_SCHEMES: [&str; 4] = ["s3", "gs", "az", "file"];
+
+/// Whether snapshots can go there; says so if not.
+pub(super) fn is_place(state: &Text, cx: &mut Cx) -> bool {
+    let Some((scheme, rest)) = state.value.split_once("://") else { return true };
+    let shown = shorten(state.shown());
+    if !STATE_SCHEMES.contains(&scheme) {
+        let message = format!("`state` can't be `{shown}`: there is no storage `{}://`", shorten(scheme));
+        let known = "write a path, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`";
+        cx.error(UNKNOWN_CHOICE, state.span, message, known);
+        return false;
+    }
+    let bucket = rest.split('/').next().unwrap_or("");
+    if scheme != "file" && (bucket.is_empty() || rest.contains(['?', '#', '@'])) {
+        let message = format!("`state` is not a bucket and a prefix: `{shown}`");
+        let help = "write `s3://bucket/prefix`; credentials, region and endpoint come from the environment";
+        cx.error(WRONG_TYPE, state.span, message, help);
+        return false;
+    }
+    true
 }
 
 impl ConnectorSpec {

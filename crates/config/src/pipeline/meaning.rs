@@ -17,9 +17,7 @@ use super::step::{PredictFields, SqlFields, StepFields, StepSpec};
 use super::table::TableSpec;
 use super::top::PipelineSpec;
 use super::{Attempts, Connection, ConnectorSpec, DeadLetters, Model, Output, Pipeline, Source, Step, StepKind, Table};
-use crate::codes::{
-    DUPLICATE, NO_DEAD_LETTERS, NO_EFFECT, STRUCTURE, UNKNOWN_CHOICE, UNRESOLVED, WRONG_COLUMN, WRONG_TYPE,
-};
+use crate::codes::{DUPLICATE, NO_DEAD_LETTERS, NO_EFFECT, STRUCTURE, UNRESOLVED, WRONG_COLUMN};
 use crate::decode::{Cx, Map, Name, shorten};
 use crate::diagnostic::Diagnostic;
 use crate::span::{Span, Spanned};
@@ -44,7 +42,7 @@ pub(super) fn resolve(spec: PipelineSpec, start: Span, cx: &mut Cx) -> Pipeline 
         check_name(name, cx);
     }
     let connections = connection::collect(spec.connections);
-    let state = spec.state.filter(|state| is_place(state, cx));
+    let state = spec.state.filter(|state| connection::is_place(state, cx));
     let names = Names::collect(&sources, &spec.tables, &spec.models, &spec.steps, &outputs, cx);
     let has_dead_letters = spec.dead_letters.is_some();
     if !has_dead_letters {
@@ -99,29 +97,6 @@ type Connections = Arc<[(Spanned<String>, Option<Connection>)]>;
 
 fn connected(connector: ConnectorSpec, connections: &Connections) -> ConnectorSpec {
     ConnectorSpec { connections: connections.clone(), ..connector }
-}
-
-/// Where objects can be stored, besides a folder.
-const STATE_SCHEMES: [&str; 4] = ["s3", "gs", "az", "file"];
-
-/// Whether snapshots can go there; says so if not.
-fn is_place(state: &Text, cx: &mut Cx) -> bool {
-    let Some((scheme, rest)) = state.value.split_once("://") else { return true };
-    let shown = shorten(state.shown());
-    if !STATE_SCHEMES.contains(&scheme) {
-        let message = format!("`state` can't be `{shown}`: there is no storage `{}://`", shorten(scheme));
-        let known = "write a path, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`";
-        cx.error(UNKNOWN_CHOICE, state.span, message, known);
-        return false;
-    }
-    let bucket = rest.split('/').next().unwrap_or("");
-    if scheme != "file" && (bucket.is_empty() || rest.contains(['?', '#', '@'])) {
-        let message = format!("`state` is not a bucket and a prefix: `{shown}`");
-        let help = "write `s3://bucket/prefix`; credentials, region and endpoint come from the environment";
-        cx.error(WRONG_TYPE, state.span, message, help);
-        return false;
-    }
-    true
 }
 
 fn readable<T, U>(attempts: Attempts<T>, mut make: impl FnMut(Spanned<String>, T) -> U) -> Vec<U> {

@@ -182,6 +182,13 @@ fn top_level_values() {
         ("data_dir: ''", "MS0106", "''", "`data_dir` is empty", "leave the field out"),
         ("data_dir: ${NOPE}", "MS0114", "${NOPE}", "the environment variable `NOPE` is not set", "${NOPE:-"),
         ("data_dir: x/${NOPE", "MS0114", "${NOPE", "no closing `}`", "$${"),
+        ("state: s4://bucket/x", "MS0107", "s4://bucket/x", "no storage `s4://`", "s3://bucket/prefix"),
+        ("state: s3://", "MS0106", "s3://", "not a bucket and a prefix", "environment"),
+        ("state: s3://key:${SECRET}@bucket", "MS0106", "s3://key:${SECRET}@bucket", "s3://key:${SECRET}@bucket", ""),
+        ("standby: -1", "MS0115", "-1", "from 0 to 8", ""),
+        ("connections: { 1a: { type: kafka } }", "MS0112", "1a", "can't be a name", "perhaps `_1a`"),
+        ("connections: { main: { brokers: k1 } }", "MS0105", "main", "needs the field `type`", ""),
+        ("connections: [main]", "MS0106", "[main]", "`connections` must be", ""),
         ("pipeline: a b", "MS0112", "a b", "`a b` can't be a name", "perhaps `a_b`"),
         ("pipeline: 1a", "MS0112", "1a", "can't be a name", "perhaps `_1a`"),
     ] {
@@ -492,6 +499,13 @@ fn models_that_nothing_uses_are_pointed_out() {
         parse(&spoiled("  fraud: { path: fraud.json }", "  fraud: { path: fraud.json }\n  old: { path: old.json }"));
     assert_eq!(diagnostics.summary(), "1 warning");
     assert_eq!(diagnostics.items()[0].message, "no step uses the model `old`");
+}
+
+#[test]
+fn connections_that_nothing_uses_are_pointed_out() {
+    let (_, diagnostics) = parse(&spoiled("sources:", "connections:\n  main: { type: kafka, brokers: k1 }\nsources:"));
+    assert_eq!(diagnostics.summary(), "1 warning");
+    assert_eq!(diagnostics.items()[0].message, "nothing uses the connection `main`");
 }
 
 #[test]

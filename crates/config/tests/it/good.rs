@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use millstream_config::pipeline::{Durability, Emit, Include, Late, ModelKind, OutputFormat, StepKind, Timestamps};
-use millstream_config::{Cx, Decode, Pipeline, Text, Whole, spec};
+use millstream_config::{Cx, Decode, Diagnostics, Pipeline, Text, Whole, spec};
 use millstream_core::{Delivery, FieldType, OutputKind};
 
 use crate::{GOOD, parse};
@@ -25,6 +25,7 @@ fn defaults() {
     assert_eq!((p.batch_rows_max, p.workers, p.snapshots_keep), (4096, 1, 2));
     assert_eq!((p.snapshot_every, p.durability), (Duration::from_secs(60), Durability::Process));
     assert_eq!(p.http.unwrap().to_string(), "127.0.0.1:0");
+    assert_eq!((&p.state, p.standby.value, p.connections.len()), (&None, 0, 0));
     let source = p.source("transactions").unwrap();
     assert_eq!(source.connector.kind.value, "file");
     assert_eq!((source.event_time.as_ref().unwrap().value, source.key.as_ref().unwrap().value), (2, 0));
@@ -55,12 +56,17 @@ snapshot_every: 2m
 snapshots_keep: 3
 durability: power
 http: off
+state: s3://bucket/prefix
+standby: 2
+connections:
+  main: { type: log, anything: 1 }
 sources:
   s:
     type: log
     format: json
     strict: true
     topic: ${TOPIC}
+    connection: main
     partitions: 4
     schema:
       id: string
@@ -100,7 +106,11 @@ dead_letters:
         (p.workers, p.http, p.durability, p.delivery.value),
         (3, None, Durability::Power, Delivery::AtLeastOnce)
     );
+    assert_eq!((p.state.as_ref().unwrap().value.as_str(), p.standby.value), ("s3://bucket/prefix", 2));
     let s = &p.sources[0];
+    let mut cx = Cx::new(Diagnostics::new("", ""));
+    let main = s.connector.connection(&mut cx).unwrap().unwrap();
+    assert_eq!((main.name.as_str(), main.connector.fields.get("anything").is_some()), ("main", true));
     assert!(s.schema.strict);
     let amount = &s.schema.fields[1];
     assert_eq!(
