@@ -75,8 +75,9 @@ impl Kind {
 
 /// Does to snapshots what disks do: some are cut short, some have another byte somewhere, some are gone.
 fn damage_snapshots(job: &Job, random: &mut Random) {
-    let folder = job.path(".millstream/snapshots");
-    for path in if folder.exists() { files(&folder, "snapshot") } else { Vec::new() } {
+    let folder = job.path(".millstream/state");
+    let found = |extension| if folder.exists() { files(&folder, extension) } else { Vec::new() };
+    for path in ["manifest", "full", "changes"].into_iter().flat_map(found) {
         let mut bytes = std::fs::read(&path).expect("a snapshot can be read");
         let at = (bytes.len() as f64 * random.unit()) as usize;
         match random.next() % 4 {

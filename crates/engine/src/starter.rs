@@ -75,6 +75,12 @@ impl Starter {
         // What can't be read again has no memory: each run begins with what comes now.
         let replayable = plan.source.spec.delivery() > Delivery::AtMostOnce;
         let commit = self.store.load_commit(&plan.name, id)?;
+        if !plan.fingerprints().is_empty() {
+            let (offset, epoch) = commit.as_ref().map_or((0, 0), |c| (c.position.offset, c.epoch));
+            if let Err(error) = self.snapshots.remove_ahead(id, offset, epoch) {
+                tracing::warn!(code = error.code().id, "{error}");
+            }
+        }
         let Some(record) = commit.clone().filter(|_| replayable) else {
             let start = source.position();
             let mut journal = vec![JournalEntry::Begin { at: start.offset }];

@@ -1,24 +1,26 @@
 //! How long the window operator takes for an event of the fraud job: count and sum over 5 minutes, mean, deviation
 //! and maximum over an hour, and the time of the card's transaction before; 50,000 cards of Zipf frequency, 100
-//! events a second of event time, 1 % of them up to 3 s out of order.
+//! events a second of event time (or more, for more state), 1 % of them up to 3 s out of order. Then how long its state
+//! takes to write and to read, all of it and what changed in the last tenth of the events.
 //!
 //! ```text
-//! cargo run --release -p millstream-features --example window_speed [on_arrival|on_watermark] [batch] [events]
+//! cargo run --release -p millstream-features --example window_speed [on_arrival|on_watermark] [batch] [events] [a second]
 //! ```
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMillisecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion_common::ScalarValue;
 use millstream_core::rows::MetaColumns;
-use millstream_core::{Progress, RawBatch, Result, Rows, StateWriter, StepOutput, TaskId, Watermark};
+use millstream_core::{
+    Progress, RawBatch, Result, Rows, StateReader, StateWriter, StepOutput, TaskId, Watermark, entries,
+};
 use millstream_features::window::WindowOperator;
 use millstream_features::window::spec::{Emit, Frame, Function, LatePolicy, WindowFunction, WindowSpec};
 
 const CARDS: usize = 50_000;
-const EVENTS_A_SECOND: f64 = 100.0;
 const TIME: DataType = DataType::Timestamp(TimeUnit::Millisecond, None);
 
 struct Draw(u64);
@@ -37,7 +39,7 @@ impl Draw {
 }
 
 /// (card, amount, milliseconds)
-fn events(count: usize) -> Vec<(usize, f64, i64)> {
+fn events(count: usize, a_second: usize) -> Vec<(usize, f64, i64)> {
     let mut draw = Draw(88_172_645_463_325_252);
     let mut total = 0.0;
     let weights = (1..=CARDS).map(|rank| (rank as f64).powf(-0.8));
@@ -51,7 +53,7 @@ fn events(count: usize) -> Vec<(usize, f64, i64)> {
     let event = |_| {
         let rank = cumulated.partition_point(|&sum| sum < draw.unit() * total).min(CARDS - 1);
         let amount = (25.0 * (1.6 * (draw.unit() - 0.5) * 3.0).exp() * 100.0).round() / 100.0;
-        now -= draw.unit().ln() * 1000.0 / EVENTS_A_SECOND;
+        now -= draw.unit().ln() * 1000.0 / a_second as f64;
         let back = if draw.unit() < 0.01 { 1 + (draw.next() % 2990) as i64 } else { 0 };
         // Cards of similar frequency are not neighbours.
         (rank * 7919 % CARDS, amount, now as i64 - back)
@@ -114,33 +116,56 @@ fn batches(schema: &SchemaRef, events: &[(usize, f64, i64)], size: usize) -> Res
     Ok(batches)
 }
 
+fn report(what: &str, bytes: usize, taken: Duration) {
+    println!("{what}: {bytes} bytes in {taken:?}, {:.0} MB/s", bytes as f64 / 1e6 / taken.as_secs_f64());
+}
+
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let emit = if arguments.next().as_deref() == Some("on_watermark") { Emit::OnWatermark } else { Emit::OnArrival };
     let mut number = |default| arguments.next().and_then(|text| text.parse().ok()).unwrap_or(default);
-    let (size, count) = (number(4096), number(1_000_000));
+    let (size, count, a_second) = (number(4096), number(1_000_000), number(100));
     let schema: SchemaRef = Arc::new(Schema::new(vec![
         Field::new("card", DataType::Utf8, true),
         Field::new("amount", DataType::Float64, true),
         Field::new("time", TIME, true),
     ]));
-    let batches = batches(&schema, &events(count), size)?;
+    let batches = batches(&schema, &events(count, a_second), size)?;
     let mut operator = WindowOperator::new(spec(&schema, emit))?;
+    operator.mark_saved();
     let mut out = StepOutput::default();
-    let mut given = 0;
+    let (mut given, mut whole, mut writing) = (0, StateWriter::new(), Duration::ZERO);
+    let last_tenth = batches.len() / 10 * 9;
     let start = Instant::now();
-    for (rows, progress) in batches {
+    for (i, (rows, progress)) in batches.into_iter().enumerate() {
+        if i == last_tenth {
+            let start = Instant::now();
+            operator.snapshot(&mut whole);
+            writing = start.elapsed();
+            operator.mark_saved();
+        }
         let arguments = rows.columns.clone();
         operator.process(rows, arguments, &progress, &mut out)?;
         given += out.rows.drain(..).map(|rows| rows.len()).sum::<usize>();
     }
-    let taken = start.elapsed();
+    let taken = start.elapsed() - writing;
     let size_now = operator.state_size();
     println!("{emit:?}, batches of {size}: {} ns an event, {given} rows out", taken.as_nanos() as usize / count.max(1));
     let each = size_now.bytes / size_now.rows.max(1);
     println!("{} keys, {} rows, {} bytes: {each} a row", size_now.keys, size_now.rows, size_now.bytes);
-    let (start, mut state) = (Instant::now(), StateWriter::new());
-    operator.snapshot(&mut state);
-    println!("snapshot: {} bytes in {:?}", state.as_slice().len(), start.elapsed());
+    report("all written", whole.as_slice().len(), writing);
+    let (start, mut changes) = (Instant::now(), StateWriter::new());
+    operator.take_changes(&mut changes);
+    report("changes written", changes.as_slice().len(), start.elapsed());
+    let (start, mut merged) = (Instant::now(), StateWriter::new());
+    entries::merge(&[whole.as_slice(), changes.as_slice()], &mut merged)?;
+    report("merged", merged.as_slice().len(), start.elapsed());
+    let mut restored = WindowOperator::new(spec(&schema, emit))?;
+    let start = Instant::now();
+    restored.restore(&mut StateReader::new(whole.as_slice()))?;
+    report("all read", whole.as_slice().len(), start.elapsed());
+    let start = Instant::now();
+    restored.apply_changes(&mut StateReader::new(changes.as_slice()))?;
+    report("changes read", changes.as_slice().len(), start.elapsed());
     Ok(())
 }

@@ -200,7 +200,8 @@ pub fn copy_tree(from: &Path, to: &Path) {
     }
 }
 
-fn finish(mut command: Command, input: &[u8]) -> Run {
+/// Runs a command to its end with these bytes on its standard input.
+pub fn finish(mut command: Command, input: &[u8]) -> Run {
     use std::io::{Read, Write};
     let feed = !input.is_empty();
     command.stdin(if feed { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(Stdio::piped());

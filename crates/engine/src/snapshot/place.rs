@@ -81,6 +81,7 @@ impl Fault {
                 "let this user write there, or point `state:` to another place"
             }
             Self::Local(_) => "look at the disk, or point `state:` to another place",
+            Self::Remote(E::NotFound { .. }) => "create the bucket, or correct `state:`",
             Self::Remote(E::PermissionDenied { .. }) => {
                 "the credentials in the environment need leave to list, read, write and delete below `state:`"
             }
@@ -127,7 +128,8 @@ impl Place {
         match &self.kind {
             Kind::Local(root) => Ok(put_local(&root.join(name), parts)?),
             Kind::Remote { store, prefix, runtime } => {
-                Ok(runtime.block_on(put_remote(store.as_ref(), &key(prefix, name), parts))?)
+                // Nothing is missing when something is put but the bucket.
+                runtime.block_on(put_remote(store.as_ref(), &key(prefix, name), parts)).map_err(Fault::Remote)
             }
         }
     }
@@ -169,7 +171,8 @@ impl Place {
                 Err(e) => return Err(e.into()),
             },
             Kind::Remote { store, prefix, runtime } => {
-                let listed = runtime.block_on(store.list_with_delimiter(Some(&key(prefix, dir))))?;
+                let listed = runtime.block_on(store.list_with_delimiter(Some(&key(prefix, dir))));
+                let listed = listed.map_err(Fault::Remote)?;
                 listed.objects.iter().filter_map(|o| o.location.filename().map(str::to_owned)).collect()
             }
         };

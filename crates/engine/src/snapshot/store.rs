@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use millstream_core::{Error, Result, TaskId};
 
@@ -19,6 +19,10 @@ use crate::codes::{SNAPSHOT_READ, SNAPSHOT_WRITE, STATE_LOCATION};
 /// Cuts that a chain may have before it is merged, however small they are: bounds the objects a restore reads.
 const LINKS_MAX: usize = 16;
 
+/// After a store of objects has refused (for as long as it was asked again), nothing is written to it for so long: a
+/// process that ends saves all its tasks one after the other, and must not wait for each.
+const PAUSE: Duration = Duration::from_secs(30);
+
 /// The snapshots of one pipeline.
 pub struct SnapshotStore {
     place: Place,
@@ -26,6 +30,7 @@ pub struct SnapshotStore {
     /// Tells this process's objects from others'.
     writer: String,
     chains: Mutex<BTreeMap<TaskId, Chain>>,
+    refused: Mutex<Option<Instant>>,
 }
 
 /// What the next changes of a task go on top of.
@@ -49,6 +54,7 @@ impl SnapshotStore {
             pipeline: pipeline.to_owned(),
             writer: format!("{:08x}", random as u32),
             chains: Mutex::default(),
+            refused: Mutex::default(),
         })
     }
 
@@ -59,6 +65,10 @@ impl SnapshotStore {
 
     fn dir(&self, task: TaskId) -> String {
         format!("{}/{task}", self.pipeline)
+    }
+
+    fn refused(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn chains(&self) -> std::sync::MutexGuard<'_, BTreeMap<TaskId, Chain>> {
@@ -77,6 +87,9 @@ impl SnapshotStore {
             return Ok(());
         };
         let dir = self.dir(header.task);
+        if self.refused().is_some_and(|at| at.elapsed() < PAUSE) {
+            return Err(self.cant_write(&dir, "it refused a moment ago").help("see the warning before this one"));
+        }
         let extension = if cut.changes { manifest::CHANGES } else { manifest::FULL };
         chain.push(self.put_cut(header, extension, &cut.bytes)?);
         let present = self.place.list(&dir).map_err(|e| self.write_error(&dir, e))?;
@@ -232,17 +245,19 @@ impl SnapshotStore {
         chain.iter().map(read).collect()
     }
 
-    /// Removes snapshots ahead of the committed offset: what they hold was lost with the power, and never was.
+    /// Removes snapshots ahead of the newest commit. They are of commits that were lost (with the power, or with a folder
+    /// that somebody removed), and what is committed in their stead need not be the same: as soon as it has come as far,
+    /// they would be taken for snapshots of it.
     ///
     /// # Errors
-    /// The location refuses. They must not be used; see `recovery`.
-    pub fn remove_ahead(&self, task: TaskId, committed: u64) -> Result<()> {
+    /// The location refuses.
+    pub fn remove_ahead(&self, task: TaskId, offset: u64, epoch: u64) -> Result<()> {
         let dir = self.dir(task);
         let remove = || {
             let names = self.place.list(&dir)?;
             // Manifests first: none must name what is gone.
             let mut ahead: Vec<_> = names.iter().filter_map(|name| Some((manifest::parse(name)?, name))).collect();
-            ahead.retain(|(parsed, _)| parsed.offset > committed);
+            ahead.retain(|(parsed, _)| parsed.offset > offset || parsed.epoch > epoch);
             ahead.sort_by_key(|(parsed, _)| !parsed.manifest);
             ahead.into_iter().try_for_each(|(_, name)| self.place.remove(&format!("{dir}/{name}")))
         };
@@ -278,7 +293,11 @@ impl SnapshotStore {
             }
             self.place.put(&path, &[&std::fs::read(file)?])
         };
-        keep().map_err(|e| self.write_error(&path, e))
+        keep().map_err(|fault: Fault| {
+            Error::new(STATE_LOCATION, format!("can't keep a copy of `{}` in `{}`", file.display(), self.describe()))
+                .help(fault.help())
+                .because(fault.cause())
+        })
     }
 
     /// A file that was kept, if it was.
@@ -291,9 +310,15 @@ impl SnapshotStore {
     }
 
     fn write_error(&self, path: &str, fault: Fault) -> Error {
-        Error::new(SNAPSHOT_WRITE, format!("can't write `{path}` in `{}`", self.describe()))
-            .help(format!("{}. The pipeline goes on meanwhile", fault.help()))
-            .because(fault.cause())
+        if let Fault::Remote(_) = fault {
+            *self.refused() = Some(Instant::now());
+        }
+        let help = format!("{}. The pipeline goes on meanwhile", fault.help());
+        self.cant_write(path, fault.cause()).help(help)
+    }
+
+    fn cant_write(&self, path: &str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::new(SNAPSHOT_WRITE, format!("can't write `{path}` in `{}`", self.describe())).because(cause)
     }
 
     fn unreadable(&self, path: &str, fault: Fault) -> Error {

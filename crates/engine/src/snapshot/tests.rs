@@ -244,8 +244,10 @@ fn what_is_ahead_goes_and_all_goes() {
     for offset in [10, 20, 30] {
         store.write(&snapshot(offset, full(offset)), 9).unwrap();
     }
-    store.remove_ahead(TASK, 20).unwrap();
+    store.remove_ahead(TASK, 20, 3).unwrap();
     assert_eq!(offsets(&store), [20, 10]);
+    store.remove_ahead(TASK, 20, 1).unwrap();
+    assert_eq!(offsets(&store), [10], "an epoch that never was, at an offset that was");
     store.clear().unwrap();
     assert_eq!(offsets(&store), [0; 0]);
     store.clear().unwrap();
