@@ -9,15 +9,11 @@ use std::time::{Duration, Instant};
 
 use millstream_core::{Error, Result};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication,
-};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::{FromClientConfig, RDKafkaLogLevel};
+use rdkafka::admin::{AdminOptions, AlterConfig, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
-use super::native::{self, Client, Context, Kind, TopicState, set_token};
-use super::ops::block_on;
+use super::native::{self, Client, Context, Kind, TopicState};
+use super::ops::{Ops, block_on};
 use super::secret::Secret;
 use super::token::oauth_token;
 use super::{Connection, options};
@@ -32,7 +28,7 @@ const ATTEMPT: Duration = Duration::from_secs(1);
 /// A way to a cluster.
 pub struct Admin {
     client: Arc<Client>,
-    admin: AdminClient<DefaultClientContext>,
+    admin: Ops,
     reasons: Arc<Reasons>,
     brokers: String,
     pub(super) config: ClientConfig,
@@ -70,15 +66,9 @@ impl Admin {
             .help("look at `security:` and `client:`")
         };
         let client = Client::new(Kind::Producer, &config, reasons.clone()).map_err(failed)?;
-        let mut quiet = config.clone();
-        quiet.set_log_level(RDKafkaLogLevel::Emerg);
-        let admin = AdminClient::from_config(&quiet).map_err(|e| failed(e.to_string()))?;
-        if let Some((token, base_dir)) = &token {
-            let token = oauth_token(token, base_dir).map_err(|e| failed(e.to_string()))?;
-            set_token(admin.inner().native_client(), &token).map_err(failed)?;
-        }
+        let admin = Ops::new(connection, base_dir)?;
         let admin = Self { client, admin, reasons, brokers: connection.brokers(), config, token };
-        admin.ask(|client| client.topic("", ATTEMPT))?;
+        admin.ask(|client| client.topics(ATTEMPT))?;
         Ok(admin)
     }
 
@@ -90,7 +80,6 @@ impl Admin {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            // An empty name is no topic; that it is said shows that someone answers.
             let reason = self.reasons.last();
             let denied =
                 reason.as_ref().is_some_and(|r| r.to_lowercase().contains("authentication") || r.contains("SSL"));
@@ -154,7 +143,7 @@ impl Admin {
     /// A topic's settings: values, and whether they were set for this topic.
     pub(super) fn settings(&self, topic: &str) -> Result<BTreeMap<String, (String, bool)>> {
         let what = format!("the settings of topic `{topic}` can't be looked at");
-        let asked = block_on(self.admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options()));
+        let asked = block_on(self.admin.client().describe_configs(&[ResourceSpecifier::Topic(topic)], &options()));
         let answer = self.done(asked, &what)?.into_iter().next();
         let resource = answer
             .unwrap_or(Err(RDKafkaErrorCode::UnknownTopicOrPartition))
@@ -186,7 +175,7 @@ impl Admin {
         for (setting, value) in &settings {
             topic = topic.set(setting, value);
         }
-        let created = self.done(block_on(self.admin.create_topics([&topic], &options())), &what)?;
+        let created = self.done(block_on(self.admin.client().create_topics([&topic], &options())), &what)?;
         self.each(created, &what)?;
         // It is there for those who ask other brokers a moment later.
         let begun = Instant::now();
@@ -205,7 +194,7 @@ impl Admin {
             return Err(self.missing(name));
         }
         let what = format!("topic `{name}` can't be deleted");
-        let deleted = self.done(block_on(self.admin.delete_topics(&[name], &options())), &what)?;
+        let deleted = self.done(block_on(self.admin.client().delete_topics(&[name], &options())), &what)?;
         self.each(deleted, &what)
     }
 
@@ -226,7 +215,7 @@ impl Admin {
         for (setting, (value, _)) in &settings {
             change = change.set(setting, value);
         }
-        let changed = self.done(block_on(self.admin.alter_configs([&change], &options())), &what)?;
+        let changed = self.done(block_on(self.admin.client().alter_configs([&change], &options())), &what)?;
         self.each(
             changed.into_iter().map(|r| r.map(drop).map_err(|(_, code)| (name.to_owned(), code))).collect(),
             &what,

@@ -40,7 +40,7 @@ pub(crate) fn sink(
     tasks: Option<u32>,
     _context: &EncodeContext,
 ) -> Result<Box<dyn Sink>> {
-    let ops = Ops::new(output.connection.client_config(env.base_dir())?)?;
+    let ops = Ops::new(&output.connection, env.base_dir())?;
     let partitions = match ops.partitions(&output.topic)? {
         Some(partitions) => {
             if let Some(declared) = output.partitions.filter(|declared| *declared != partitions) {

@@ -2,6 +2,7 @@
 //! say so, and removes what is not needed any more.
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -13,8 +14,11 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicRe
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{FromClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode as Code};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 
+use super::Connection;
+use super::native::set_token;
+use super::token::oauth_token;
 use crate::codes::{KAFKA_CLIENT, KAFKA_REFUSED, KAFKA_UNREACHABLE};
 
 /// How long a controller may take to do as it is told.
@@ -27,12 +31,23 @@ pub(super) struct Ops {
 }
 
 impl Ops {
-    pub(super) fn new(mut config: ClientConfig) -> Result<Self> {
+    pub(super) fn new(connection: &Connection, base_dir: &Path) -> Result<Self> {
+        let mut config = connection.client_config(base_dir)?;
         // What goes wrong comes back with the answer.
         config.set_log_level(RDKafkaLogLevel::Emerg);
-        let client = AdminClient::from_config(&config)
-            .map_err(|e| Error::new(KAFKA_CLIENT, "a Kafka client can't be made").because(e))?;
+        let unusable = || Error::new(KAFKA_CLIENT, "a Kafka client can't be made");
+        let client = AdminClient::from_config(&config).map_err(|e| unusable().because(e))?;
+        // Nobody polls this client for the token it wants.
+        if let Some(token) = connection.token() {
+            let token = oauth_token(token, base_dir).map_err(|e| unusable().because(e.to_string()))?;
+            set_token(client.inner().native_client(), &token).map_err(|e| unusable().because(e))?;
+        }
         Ok(Self { client })
+    }
+
+    /// The client itself, for what only the command line does.
+    pub(super) fn client(&self) -> &AdminClient<DefaultClientContext> {
+        &self.client
     }
 
     fn options() -> AdminOptions {

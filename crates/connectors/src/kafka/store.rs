@@ -101,7 +101,7 @@ impl KafkaStore {
     }
 
     pub(super) fn ops(&self) -> Result<Ops> {
-        Ops::new(self.cluster.connection.client_config(self.clients.env.base_dir())?)
+        Ops::new(&self.cluster.connection, self.clients.env.base_dir())
     }
 
     /// Sees to it that there is a producer that may begin a transaction.

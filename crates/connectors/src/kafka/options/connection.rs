@@ -19,7 +19,9 @@ spec! {
     pub(crate) struct KafkaConnectionOptions {
         /// Brokers to begin with, `host:port` each: a list, or one text with commas. The others are found through them.
         brokers: Brokers = required,
-        /// How the connection is encrypted, and who this side is. Default: neither.
+        /// How the connection is encrypted, and who this side is: `tls: true` or `tls: { ca, certificate, key, key_password,
+        /// key_password_file, verify }`, and `sasl: { mechanism, username, password, password_file, token, token_file }` with
+        /// the mechanisms `plain`, `scram_sha_256`, `scram_sha_512` and `oauthbearer`. Default: neither.
         security: SecurityOptions = optional,
         /// Properties of librdkafka, for all clients of this connection.
         client: Map<Text> = default(Map::default()),
