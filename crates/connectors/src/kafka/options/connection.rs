@@ -98,6 +98,7 @@ pub fn plain(brokers: &str) -> Result<Connection> {
 
 /// The fields of a source or an output that say how Kafka is reached.
 pub(super) struct Reached {
+    pub(super) connection: Option<Text>,
     pub(super) brokers: Option<Brokers>,
     pub(super) security: Option<SecurityOptions>,
     pub(super) client: Map<Text>,
@@ -106,6 +107,10 @@ pub(super) struct Reached {
 /// The connection that a source or an output names or describes, and its own `client:`, which stands above that of a
 /// named connection.
 pub(super) fn reach(spec: &ConnectorSpec, own: Reached, cx: &mut Cx) -> Option<(Connection, Properties)> {
+    if own.connection.is_none() && spec.fields.get("connection").is_some() {
+        // That it can't be read was said.
+        return None;
+    }
     let named = match spec.connection(cx) {
         Ok(named) => named,
         Err(_) => {

@@ -125,7 +125,11 @@ impl SinkConnector for KafkaSinkConnector {
         let _ = no_parquet(spec, format, "a topic holds records", cx);
         fits(spec, &options, cx);
         let client = options.client.map_or_else(Map::default, |client| client.value);
-        let reached = reach(spec, Reached { brokers: options.brokers, security: options.security, client }, cx);
+        let reached = reach(
+            spec,
+            Reached { connection: options.connection, brokers: options.brokers, security: options.security, client },
+            cx,
+        );
         if cx.diagnostics().error_count() > problems {
             return None;
         }

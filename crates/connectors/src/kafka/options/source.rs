@@ -83,7 +83,12 @@ impl SourceConnector for KafkaSourceConnector {
         let topics = topics(spec, &options, cx);
         start(&options, topics.as_ref(), cx);
         group(&options, cx);
-        let own = Reached { brokers: options.brokers, security: options.security, client: options.client };
+        let own = Reached {
+            connection: options.connection,
+            brokers: options.brokers,
+            security: options.security,
+            client: options.client,
+        };
         let reached = reach(spec, own, cx);
         if cx.diagnostics().error_count() > problems {
             return None;

@@ -2,6 +2,7 @@
 
 use millstream_config::{Cx, Diagnostic, Spanned};
 use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
 
 use crate::codes::BAD_OPTION;
 
@@ -49,8 +50,10 @@ pub(super) fn check_pattern(pattern: &Spanned<String>, cx: &mut Cx) -> Option<()
     let mut config = ClientConfig::new();
     config.set("topic.blacklist", format!("^({})$", without_commas(&pattern.value)));
     let Err(error) = config.create_native_config() else { return Some(()) };
-    let text = error.to_string();
-    let why = text.rsplit(": ").next().unwrap_or_default().trim_end_matches([')', '"']);
+    let why = match &error {
+        KafkaError::ClientConfig(_, why, ..) => why.rsplit_once("\": ").map_or(why.as_str(), |(_, why)| why),
+        _ => "librdkafka can't read it",
+    };
     let message = format!("`{}` is not a pattern: {}", pattern.value, lower(why));
     let help = "it is a POSIX extended regular expression for a topic's whole name: `tx-.*`, `(eu|us)-payments`";
     cx.push(Diagnostic::error(BAD_OPTION, pattern.span, message).help(help));
