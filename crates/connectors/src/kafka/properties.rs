@@ -134,7 +134,7 @@ fn unknown(name: &millstream_config::Spanned<String>) -> Diagnostic {
 
 /// A sentence of librdkafka's as a clause.
 fn plain(why: &str) -> String {
-    let mut chars = why.trim_end_matches('.').replace('"', "`").chars().collect::<Vec<_>>();
+    let mut chars = why.trim().trim_end_matches('.').replace('"', "`").chars().collect::<Vec<_>>();
     if let Some(first) = chars.first_mut() {
         *first = first.to_ascii_lowercase();
     }
