@@ -16,6 +16,8 @@ pub(crate) struct Encoded {
     pub(crate) places: Vec<u32>,
     /// The labels of the classes; empty if they are 0, 1, 2, …
     pub(crate) labels: Vec<f64>,
+    /// The names of the classes, where they are no numbers.
+    pub(crate) class_names: Vec<String>,
 }
 
 /// Memory for a block of rows.

@@ -22,7 +22,7 @@ pub enum Output {
     /// What the framework's own `predict` gives.
     Prediction,
     /// The class as a number: 0 or 1 for a binary classifier, the most likely class for a multi-class one. For CatBoost
-    /// its label where labels are numbers, else its index.
+    /// its label where labels are whole numbers, else its index.
     Class,
 }
 
@@ -201,10 +201,11 @@ impl Model {
         Ok(Self { engine, features, raw_outputs, link, classes, description })
     }
 
-    /// The names of the classes where they are strings (ONNX): a class is then the place of its name. Empty otherwise.
+    /// The names of the classes where they are strings (ONNX, CatBoost): a class is then the place of its name. Empty otherwise.
     pub fn class_names(&self) -> &[String] {
         match &self.engine {
             Engine::Graph(graph) => graph.class_names(),
+            Engine::Encoded(_, encoded) => &encoded.class_names,
             _ => &[],
         }
     }

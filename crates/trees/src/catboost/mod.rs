@@ -63,7 +63,15 @@ fn load((parts, facts): (Parts, Facts)) -> Result<Loaded, LoadError> {
         Some(External { outputs, places }) => (outputs, places),
         None => (forest.outputs, Vec::new()),
     };
-    let encoded = Encoded { encoder, scale, bias, outputs, places, labels: facts.labels };
+    let encoded = Encoded {
+        encoder,
+        scale,
+        bias,
+        outputs,
+        places,
+        labels: facts.labels.numbers,
+        class_names: facts.labels.names,
+    };
     Ok(Loaded {
         engine: Engine::encoded(forest, encoded),
         features,

@@ -19,8 +19,41 @@ pub(super) struct Facts {
     pub(super) classes: Classes,
     pub(super) version: Option<String>,
     pub(super) external: Option<External>,
-    /// The labels of the classes, where they are numbers.
-    pub(super) labels: Vec<f64>,
+    pub(super) labels: Labels,
+}
+
+/// What the classes are called; nothing if they are 0, 1, 2, …
+#[derive(Default)]
+pub(super) struct Labels {
+    /// Whole numbers.
+    pub(super) numbers: Vec<f64>,
+    /// Strings, or fractions as text.
+    pub(super) names: Vec<String>,
+}
+
+impl Labels {
+    fn read(names: &At<'_, '_>) -> Self {
+        match names.value {
+            Value::Numbers(numbers) => {
+                // `true` and `false` are no labels, and 0 and 1 are what they mean.
+                let numbers = numbers.f64s().unwrap_or_default();
+                if numbers.iter().all(|number| number.fract() == 0.0) {
+                    return Self { numbers, names: Vec::new() };
+                }
+                Self { numbers: Vec::new(), names: numbers.iter().map(f64::to_string).collect() }
+            }
+            Value::List(_) => {
+                let names = names.strings().unwrap_or_default();
+                Self { numbers: Vec::new(), names: names.into_iter().map(str::to_owned).collect() }
+            }
+            _ => Self::default(),
+        }
+    }
+
+    /// These, if there are as many as wanted.
+    fn only_if(self, wanted: impl Fn(usize) -> bool) -> Self {
+        if wanted(self.numbers.len() + self.names.len()) { self } else { Self::default() }
+    }
 }
 
 /// How the trees' outputs stand among the model's: a model may know of classes that training never saw.
@@ -87,7 +120,7 @@ impl Facts {
         let (link, classes) = link(&name, dimension, threshold)?;
         let several = classes == Classes::RawGreatest;
         let key = if find("class_params").is_some() { "class_params" } else { "multiclass_params" };
-        let (mut external, mut labels) = (None, Vec::new());
+        let (mut external, mut labels) = (None, Labels::default());
         if several || link == Link::TwoClasses {
             with_document(key, find(key), |params| {
                 (external, labels) = class_params(params, dimension, several)?;
@@ -196,35 +229,24 @@ fn link(name: &str, dimension: usize, threshold: Option<f64>) -> Result<(Link, C
 }
 
 /// Labels, and where the trees' outputs stand among the classes.
-fn class_params(
-    params: At<'_, '_>,
-    dimension: usize,
-    several: bool,
-) -> Result<(Option<External>, Vec<f64>), LoadError> {
+fn class_params(params: At<'_, '_>, dimension: usize, several: bool) -> Result<(Option<External>, Labels), LoadError> {
     const PATH: &str = "model_info.class_params";
     let list = |key| params.find(PATH, key).filter(|list| !matches!(list.value, Value::Null));
-    let (mut labels, mut named) = (Vec::new(), 0);
-    if let Some(names) = list("class_names") {
-        match names.value {
-            Value::Numbers(numbers) => {
-                // `true` and `false` are numbers to no one.
-                labels = numbers.f64s().unwrap_or_default();
-                named = numbers.f64s().map_or(0, |labels| labels.len());
-            }
-            Value::List(items) => named = items.len(),
-            _ => {}
-        }
-    }
+    let names = list("class_names");
+    let labels = names.as_ref().map(Labels::read).unwrap_or_default();
     if !several {
-        return Ok((None, if labels.len() <= 2 { labels } else { Vec::new() }));
+        return Ok((None, labels.only_if(|count| count <= 2)));
     }
+    let named = match names.map(|names| names.value) {
+        Some(Value::List(items)) => items.len(),
+        _ => labels.numbers.len() + labels.names.len(),
+    };
     let count = list("classes_count").map_or(Ok(0), |count| count.count(OUTPUTS_MAX))?;
     let places = list("class_to_label").map_or(Ok(Vec::new()), |places| places.i64s())?;
+    let outputs = if count.max(named) == 0 { dimension } else { count.max(named) };
     if places.is_empty() {
-        return Ok((None, if labels.len() == dimension { labels } else { Vec::new() }));
+        return Ok((None, labels.only_if(|count| count == dimension)));
     }
-    let outputs = count.max(named);
-    let outputs = if outputs == 0 { dimension } else { outputs };
     let malformed = |problem| LoadError::malformed(Place::part(format!("{PATH}.class_to_label")), problem);
     if places.len() != dimension {
         return Err(malformed(format!("holds {} numbers, leaves hold {dimension}", places.len())));
@@ -232,19 +254,17 @@ fn class_params(
     let mut taken = vec![false; outputs];
     let mut kept = Vec::with_capacity(places.len());
     for place in places {
-        let free = usize::try_from(place).ok().and_then(|place| taken.get_mut(place));
-        match free {
+        match usize::try_from(place).ok().and_then(|place| taken.get_mut(place)) {
             Some(taken) if !*taken => *taken = true,
-            _ if outputs == dimension && count == 0 && named == 0 => return Ok((None, Vec::new())),
+            // Labels of the user's own, in a model that doesn't say how many there are.
+            _ if count.max(named) == 0 => return Ok((None, Labels::default())),
             _ => return Err(malformed(format!("{place} is no class of {outputs}, or stands there twice"))),
         }
         kept.push(place as u32);
     }
-    if labels.len() != outputs {
-        labels = Vec::new();
-    }
     let same = outputs == dimension && kept.iter().zip(0..).all(|(&place, index)| place == index);
-    Ok(((!same).then_some(External { outputs, places: kept }), labels))
+    let external = (!same).then_some(External { outputs, places: kept });
+    Ok((external, labels.only_if(|count| count == outputs)))
 }
 
 /// The version in CatBoost's build information: `… Branch: tags/v1.2.10 …`.

@@ -41,6 +41,24 @@ fn models_say_what_they_are() {
 }
 
 #[test]
+fn classes_have_labels() {
+    let json = String::from_utf8(bytes("cb_bin.json")).unwrap();
+    let labelled = |names: &str| {
+        let model =
+            load(json.replacen("\"class_names\":[3,7]", &format!("\"class_names\":{names}"), 1).as_bytes()).unwrap();
+        let mut out = [0.0];
+        model.predict(Rows::F64(&[0.0; 6]), Output::Class, &mut out, &mut Scratch::new()).unwrap();
+        (out[0], model.class_names().to_vec())
+    };
+    assert_eq!(labelled("[3,7]"), (7.0, vec![]));
+    assert_eq!(labelled("[-4,7]"), (7.0, vec![]));
+    assert_eq!(labelled("[\"no\",\"ja\"]"), (1.0, vec!["no".to_owned(), "ja".to_owned()]));
+    assert_eq!(labelled("[0.5,1]"), (1.0, vec!["0.5".to_owned(), "1".to_owned()]));
+    assert_eq!(labelled("[false,true]"), (1.0, vec![]));
+    assert_eq!(labelled("[]"), (1.0, vec![]));
+}
+
+#[test]
 fn both_formats_hold_the_same_model() {
     let mut scratch = Scratch::new();
     for name in ["cb_bin", "cb_mc", "cb_mrmse", "cb_lossguide", "cb_depthwise_mc", "cb_cat_bin", "cb_cat_onehot"] {
