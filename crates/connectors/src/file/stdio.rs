@@ -435,12 +435,11 @@ mod tests {
         sink.stage(TaskId::new(0), chunk, txn.as_mut()).unwrap()
     }
 
-    fn start(dir: &Path, committed: &[Receipt]) -> (StdoutSink, Env, Shared) {
-        let env = Env::new(dir, "data", "p", false);
+    fn start(dir: &Path, committed: &[Receipt]) -> (StdoutSink, Arc<Env>, Shared) {
+        let env = Arc::new(Env::new(dir, "data", "p", false));
         let out = Shared::default();
         let mut sink = StdoutSink::new(&env, out.clone(), Some(b"n\n".to_vec()));
-        let committed: Vec<_> = committed.iter().map(|r| (TaskId::new(0), r.clone())).collect();
-        sink.recover(&committed).unwrap();
+        sink.recover(TaskId::new(0), committed.first()).unwrap();
         (sink, env, out)
     }
 
@@ -455,9 +454,9 @@ mod tests {
         stage(&env, &mut sink, "never committed\n");
         stage(&env, &mut sink, "1\n");
         assert_eq!(text(&out), "");
-        sink.publish().unwrap();
+        sink.publish(&[]).unwrap();
         let printed = stage(&env, &mut sink, "");
-        sink.publish().unwrap();
+        sink.publish(&[]).unwrap();
         assert_eq!(text(&out), "n\n1\n");
         drop((sink, env));
         let (mut sink, env, out) = start(dir.path(), &[printed]);
@@ -476,12 +475,12 @@ mod tests {
     #[test]
     fn a_closed_pipe_has_a_code_of_its_own() {
         let dir = tempfile::tempdir().unwrap();
-        let env = Env::new(dir.path(), "data", "p", false);
+        let env = Arc::new(Env::new(dir.path(), "data", "p", false));
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let mut sink = StdoutSink::new(&env, writer, None);
-        sink.recover(&[]).unwrap();
+        sink.recover(TaskId::new(0), None).unwrap();
         stage(&env, &mut sink, "1\n");
-        assert_eq!(sink.publish().unwrap_err().code(), OUTPUT_CLOSED);
+        assert_eq!(sink.publish(&[]).unwrap_err().code(), OUTPUT_CLOSED);
     }
 }

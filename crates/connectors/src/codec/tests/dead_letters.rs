@@ -1,7 +1,7 @@
 //! Dead letters in each form.
 
 use millstream_core::record::Header;
-use millstream_core::{DeadLetter, Rejection};
+use millstream_core::{DeadLetter, Rejection, TaskId};
 
 use super::*;
 

@@ -13,7 +13,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use millstream_core::record::{NO_TIMESTAMP, RawBatch};
 use millstream_core::rows::MetaColumns;
-use millstream_core::{Chunk, FieldSpec, FieldType, RecordRef, RowSchema, Rows};
+use millstream_core::{Chunk, FieldSpec, FieldType, RecordRef, RowSchema, Rows, TaskId};
 
 use super::*;
 

@@ -2,7 +2,7 @@
 
 use arrow::array::*;
 use arrow::datatypes::*;
-use millstream_core::DeadLetter;
+use millstream_core::{DeadLetter, TaskId};
 
 use super::*;
 

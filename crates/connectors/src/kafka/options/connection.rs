@@ -3,7 +3,7 @@
 use millstream_config::codes::{MISSING_FIELD, STRUCTURE};
 use millstream_config::decode::{Cx, Decode};
 use millstream_config::pipeline::{ConnectorSpec, Kind, Pipeline};
-use millstream_config::tree::Node;
+use millstream_config::tree::{Node, Value};
 use millstream_config::{Diagnostic, Diagnostics, Map, OneOrMore, Text, spec, suggest};
 use millstream_core::{Error, Result};
 use serde_json::Value as Json;
@@ -165,6 +165,10 @@ pub(crate) struct Brokers(pub(crate) Vec<String>);
 
 impl Decode for Brokers {
     fn decode(node: &Node, cx: &mut Cx) -> Option<Self> {
+        if matches!(&node.value, Value::List(items) if items.is_empty()) {
+            cx.wrong_type(node, &Self::describe(), "`brokers: localhost:9092`");
+            return None;
+        }
         let texts = OneOrMore::<Text>::decode(node, cx)?;
         let mut brokers = Vec::new();
         let mut good = true;
