@@ -13,7 +13,6 @@ use super::scores::Scores;
 use super::value::{Constant, Leaves, Row, Stage, Type, Value};
 use crate::error::{LoadError, Place};
 use crate::forest::{Real, Tree};
-use crate::xgboost::FEATURES_MAX;
 
 /// What the leaves of a tree give when it is used.
 pub(super) enum Given {
@@ -40,10 +39,17 @@ pub(super) struct Draft<T> {
 pub(super) struct Input {
     pub(super) name: Option<String>,
     pub(super) ty: Type,
-    /// The categories of a string, in the order they were met.
-    pub(super) categories: Vec<String>,
+}
+
+/// The categories of an input that is a string, in the order they were met.
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    pub(super) names: Vec<String>,
     codes: HashMap<String, usize>,
 }
+
+/// More columns than this can't be meant for dense rows; it also bounds what a hostile header can claim.
+const INPUTS_MAX: usize = 1 << 18;
 
 /// Everything learnt of a graph so far.
 pub(super) struct Builder<'m, 'a> {
@@ -51,6 +57,8 @@ pub(super) struct Builder<'m, 'a> {
     values: HashMap<&'a str, Value>,
     pub(super) producers: HashMap<&'a str, usize>,
     pub(super) inputs: Vec<Input>,
+    /// The categories of inputs that are strings, by the input's number.
+    pub(super) texts: HashMap<u32, Texts>,
     /// What each register holds before a row is predicted: constants, mostly.
     pub(super) template: Vec<f64>,
     pub(super) before: Vec<Step>,
@@ -77,6 +85,7 @@ impl<'m, 'a> Builder<'m, 'a> {
             values: HashMap::new(),
             producers: HashMap::new(),
             inputs: Vec::new(),
+            texts: HashMap::new(),
             template: Vec::new(),
             before: Vec::new(),
             after: Vec::new(),
@@ -133,15 +142,15 @@ impl<'m, 'a> Builder<'m, 'a> {
             [] | [_] | [_, _] => 1,
             dims => return Err(LoadError::unsupported(place(), format!("an input of {} dimensions", dims.len()))),
         };
-        if width > FEATURES_MAX - self.inputs.len().min(FEATURES_MAX) {
-            return Err(LoadError::unsupported(place(), format!("more than {FEATURES_MAX} input columns")));
+        if width > INPUTS_MAX - self.inputs.len().min(INPUTS_MAX) {
+            return Err(LoadError::unsupported(place(), format!("more than {INPUTS_MAX} input columns")));
         }
         let first = self.template.len() as u32;
-        for _ in 0..width {
-            let name = (inputs > 1 && width == 1).then(|| value.name.to_owned());
-            self.inputs.push(Input { name, ty, categories: Vec::new(), codes: HashMap::new() });
-            self.template.push(0.0);
-        }
+        let name = (inputs > 1 && width == 1).then(|| value.name.to_owned());
+        self.inputs.reserve_exact(width);
+        self.inputs.resize(self.inputs.len() + width, Input { name, ty });
+        self.template.reserve_exact(width);
+        self.template.resize(self.template.len() + width, 0.0);
         let row = Row {
             ty,
             stage: Stage::Before,
@@ -160,18 +169,19 @@ impl<'m, 'a> Builder<'m, 'a> {
         for node in &self.model.nodes {
             most = most.max(node.ints("nodes_featureids")?.into_iter().max().unwrap_or(0));
         }
-        Ok(usize::try_from(most).unwrap_or(0).min(FEATURES_MAX) + 1)
+        Ok(usize::try_from(most).unwrap_or(0).min(INPUTS_MAX) + 1)
     }
 
     /// The number that stands for a category of a string input.
     pub(super) fn category(&mut self, register: u32, name: &str) -> Option<f64> {
-        let input = self.inputs.get_mut(register as usize)?;
-        if let Some(&code) = input.codes.get(name) {
+        self.inputs.get(register as usize)?;
+        let texts = self.texts.entry(register).or_default();
+        if let Some(&code) = texts.codes.get(name) {
             return Some(code as f64);
         }
-        let code = input.categories.len();
-        input.codes.insert(name.to_owned(), code);
-        input.categories.push(name.to_owned());
+        let code = texts.names.len();
+        texts.codes.insert(name.to_owned(), code);
+        texts.names.push(name.to_owned());
         Some(code as f64)
     }
 

@@ -112,21 +112,27 @@ fn numbers(node: &NodeProto<'_>, name: &str, tensor: &str) -> Result<Vec<f64>, L
     }
 }
 
-fn same_length(node: &NodeProto<'_>, part: &str, length: usize, wanted: usize) -> Result<(), LoadError> {
+pub(super) fn same_length(node: &NodeProto<'_>, part: &str, length: usize, wanted: usize) -> Result<(), LoadError> {
     if length == wanted {
         return Ok(());
     }
     Err(node.malformed(part, format!("holds {length} items, {wanted} belong here")))
 }
 
-fn index(node: &NodeProto<'_>, part: &str, value: i64, count: usize) -> Result<u32, LoadError> {
+pub(super) fn index(node: &NodeProto<'_>, part: &str, value: i64, count: usize) -> Result<u32, LoadError> {
     u32::try_from(value)
         .ok()
         .filter(|&value| (value as usize) < count)
         .ok_or_else(|| node.malformed(part, format!("is {value}; 0 to {} is allowed", count.saturating_sub(1))))
 }
 
-fn feature(node: &NodeProto<'_>, tree: usize, id: i64, value: i64, columns: usize) -> Result<u32, LoadError> {
+pub(super) fn feature(
+    node: &NodeProto<'_>,
+    tree: usize,
+    id: i64,
+    value: i64,
+    columns: usize,
+) -> Result<u32, LoadError> {
     let found = u32::try_from(value).ok().filter(|&value| (value as usize) < columns);
     found.ok_or_else(|| {
         at(node, tree, id, "nodes_featureids", format!("splits on feature {value}, its input has {columns}"))
@@ -275,110 +281,6 @@ impl Spec {
         Ok(())
     }
 
-    /// Reads a `TreeEnsemble`, whose leaves are numbered apart from its splits.
-    pub(super) fn unified(node: &NodeProto<'_>, columns: usize, double: bool) -> Result<Self, LoadError> {
-        let tensor = |name: &str| -> Result<Vec<f64>, LoadError> {
-            match node.tensor(name)?.map(|tensor| tensor.data()).transpose()? {
-                None => Ok(Vec::new()),
-                Some(Data::Numbers(numbers)) => Ok(numbers),
-                Some(Data::Strings(_)) => Err(node.malformed(name, "is a tensor of strings")),
-            }
-        };
-        let targets = usize::try_from(node.int("n_targets", 0)?).unwrap_or(0);
-        check_targets(node, targets)?;
-        let (modes, values, members) = (tensor("nodes_modes")?, tensor("nodes_splits")?, tensor("membership_values")?);
-        let (ids, weights) = (node.ints("leaf_targetids")?, tensor("leaf_weights")?);
-        same_length(node, "leaf_weights", weights.len(), ids.len())?;
-        let (splits, leaves) = (modes.len(), ids.len());
-        let list = |name: &'static str| -> Result<Vec<i64>, LoadError> {
-            let list = node.ints(name)?;
-            same_length(node, name, list.len(), splits)?;
-            Ok(list)
-        };
-        same_length(node, "nodes_splits", values.len(), splits)?;
-        let (features, yes, no) = (list("nodes_featureids")?, list("nodes_truenodeids")?, list("nodes_falsenodeids")?);
-        let (yes_leaf, no_leaf) = (list("nodes_trueleafs")?, list("nodes_falseleafs")?);
-        let tracks = node.ints("nodes_missing_value_tracks_true")?;
-        let mut spec = Self {
-            nodes: Vec::with_capacity(splits + leaves),
-            ids: (0..splits as i64).chain(0..leaves as i64).collect(),
-            roots: Vec::new(),
-            weights: Vec::new(),
-            sets: Vec::new(),
-            targets,
-            aggregate: match node.int("aggregate_function", 1)? {
-                0 => Aggregate::Average,
-                1 => Aggregate::Sum,
-                2 => Aggregate::Min,
-                3 => Aggregate::Max,
-                other => return Err(node.malformed("aggregate_function", format!("is {other}; 0 to 3 is allowed"))),
-            },
-            transform: match node.int("post_transform", 0)? {
-                0 => Transform::None,
-                // ONNX Runtime reads these two the other way round than the specification has them; its numbers count.
-                1 => Transform::Logistic,
-                2 => Transform::Softmax,
-                3 => Transform::SoftmaxZero,
-                4 => Transform::Probit,
-                other => return Err(node.malformed("post_transform", format!("is {other}; 0 to 4 is allowed"))),
-            },
-            base: Vec::new(),
-            labels: None,
-            one_class: false,
-            positive: false,
-            double,
-        };
-        let mut members = members.split(|member| member.is_nan());
-        for at_node in 0..splits {
-            let child = |part: &str, child: i64, leaf: i64| -> Result<u32, LoadError> {
-                if leaf == 0 {
-                    index(node, part, child, splits)
-                } else {
-                    Ok(splits as u32 + index(node, part, child, leaves)?)
-                }
-            };
-            let code = modes[at_node];
-            let mode = match code as i64 {
-                0 => Mode::AtMost,
-                1 => Mode::Less,
-                2 => Mode::AtLeast,
-                3 => Mode::Greater,
-                4 => Mode::Equal,
-                5 => Mode::NotEqual,
-                6 => Mode::Member,
-                _ => return Err(at(node, 0, at_node as i64, "nodes_modes", format!("is {code}; 0 to 6 is allowed"))),
-            };
-            let mut value = values[at_node];
-            if mode == Mode::Member {
-                value = spec.sets.len() as f64;
-                spec.sets.push(members.next().unwrap_or_default().to_vec());
-            }
-            spec.nodes.push(SpecNode::Split {
-                mode,
-                feature: feature(node, 0, at_node as i64, features[at_node], columns)?,
-                value,
-                tracks_true: tracks.get(at_node) == Some(&1),
-                yes: child("nodes_truenodeids", yes[at_node], yes_leaf[at_node])?,
-                no: child("nodes_falsenodeids", no[at_node], no_leaf[at_node])?,
-            });
-        }
-        for (leaf, (&target, &weight)) in ids.iter().zip(&weights).enumerate() {
-            let at_leaf = leaf as u32;
-            spec.weights.push((index(node, "leaf_targetids", target, targets)?, weight));
-            spec.nodes.push(SpecNode::Leaf { from: at_leaf, to: at_leaf + 1, value: 0.0 });
-        }
-        for root in node.ints("tree_roots")? {
-            let root = index(node, "tree_roots", root, splits)?;
-            // A tree that is one leaf is written as a split whose branches both are that leaf.
-            let single = match spec.nodes[root as usize] {
-                SpecNode::Split { yes, no, .. } if yes == no && yes as usize >= splits => yes,
-                _ => root,
-            };
-            spec.roots.push(single);
-        }
-        Ok(spec)
-    }
-
     fn check_base(&self, node: &NodeProto<'_>) -> Result<(), LoadError> {
         let (count, targets) = (self.base.len(), self.targets);
         // Two for one class would write beyond the row's one score.
@@ -391,7 +293,7 @@ impl Spec {
     }
 }
 
-fn check_targets(node: &NodeProto<'_>, targets: usize) -> Result<(), LoadError> {
+pub(super) fn check_targets(node: &NodeProto<'_>, targets: usize) -> Result<(), LoadError> {
     if (1..=OUTPUTS_MAX).contains(&targets) {
         return Ok(());
     }

@@ -10,10 +10,12 @@ mod ensemble;
 mod graph;
 mod lower;
 mod ops;
+mod prepare;
 mod program;
 mod proto;
 mod scores;
 mod sparse;
+mod unified;
 mod value;
 mod wire;
 
@@ -25,7 +27,7 @@ use crate::forest::{Node, Real};
 use crate::link::{Classes, Link};
 use crate::model::{Description, Engine, Ensemble, Loaded};
 use assemble::{Assembled, Facts, assemble};
-use builder::{Builder, Draft};
+use builder::{Builder, Draft, Input};
 use engine::Core;
 use graph::{Before, Graph};
 use program::Step;
@@ -249,13 +251,14 @@ fn assembled<T: Real>(
 
 /// The model's inputs.
 fn features(builder: &mut Builder<'_, '_>) -> Vec<Feature> {
-    let inputs = std::mem::take(&mut builder.inputs).into_iter();
-    inputs
-        .map(|input| Feature {
-            name: input.name,
-            categorical: input.ty == Type::Text,
-            categories: (input.ty == Type::Text)
-                .then(|| Arc::new(Categories::Text(CategoryNames::new(input.categories)))),
-        })
-        .collect()
+    let inputs = std::mem::take(&mut builder.inputs);
+    let mut texts = |number: u32| {
+        let names = builder.texts.remove(&number).unwrap_or_default().names;
+        Arc::new(Categories::Text(CategoryNames::new(names)))
+    };
+    let feature = |(number, input): (u32, Input)| {
+        let categorical = input.ty == Type::Text;
+        Feature { name: input.name, categorical, categories: categorical.then(|| texts(number)) }
+    };
+    (0u32..).zip(inputs).map(feature).collect()
 }

@@ -8,6 +8,7 @@ mod ensembles;
 mod memory;
 mod mutate;
 mod npy;
+mod onnx;
 
 #[global_allocator]
 static ALLOCATOR: memory::Counting = memory::Counting;

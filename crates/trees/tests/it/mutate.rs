@@ -134,6 +134,7 @@ proptest! {
             Format::LightgbmText,
             Format::CatboostCbm,
             Format::CatboostJson,
+            Format::Onnx,
         ] {
             prop_assert!(load(&bytes, Some(format)).is_err());
         }

@@ -1,0 +1,5 @@
+#![no_main]
+
+use millstream_fuzz::load_and_predict;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| load_and_predict(bytes, None));
