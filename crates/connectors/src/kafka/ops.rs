@@ -57,7 +57,8 @@ impl Ops {
     /// How many partitions a topic has; `None` if it does not exist.
     pub(super) fn partitions(&self, topic: &str) -> Result<Option<u32>> {
         let what = format!("topic `{topic}` can't be looked at");
-        let metadata = self.client.inner().fetch_metadata(Some(topic), OPERATION).map_err(|e| {
+        // All topics: a broker that creates topics by itself does so for one that is asked for by name.
+        let metadata = self.client.inner().fetch_metadata(None, OPERATION).map_err(|e| {
             Error::new(KAFKA_UNREACHABLE, what.clone()).help("look whether the brokers can be reached").because(e)
         })?;
         let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else { return Ok(None) };
