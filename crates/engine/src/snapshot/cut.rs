@@ -48,16 +48,6 @@ pub struct StateCut {
 }
 
 impl StateCut {
-    /// Bytes of state in it.
-    pub fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Whether it holds nothing.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
     /// The cut is part of a snapshot.
     pub(crate) fn is_written(&self) {
         self.line.written.store(self.number, Ordering::Release);

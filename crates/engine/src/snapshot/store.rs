@@ -164,6 +164,11 @@ impl SnapshotStore {
         let (mut kept, mut oldest) = (0, None);
         let mut named: BTreeSet<String> = newest.chain.iter().map(|link| link.name.clone()).collect();
         for (parsed, name) in objects.iter().filter(|(parsed, _)| parsed.manifest) {
+            let at = (parsed.offset, parsed.epoch);
+            // Two writers' snapshots of one position stay or go together.
+            if oldest.is_some_and(|oldest| at < oldest) {
+                break;
+            }
             if *name != own {
                 // Damaged ones count for nothing, and go when they are old.
                 let bytes = self.place.get_any(&format!("{dir}/{name}"))?;
@@ -172,8 +177,7 @@ impl SnapshotStore {
             }
             kept += 1;
             if kept == keep {
-                oldest = Some((parsed.offset, parsed.epoch));
-                break;
+                oldest = Some(at);
             }
         }
         let Some(oldest) = oldest else { return Ok(()) };

@@ -182,12 +182,22 @@ const STATEFUL: &[&str] = &[
 fn chunked(plan: &QueryPlan, all: &[Tx], sizes: &[usize]) -> Given {
     let mut step = plan.build(&tables()).unwrap();
     let mut given = Given::default();
+    let mut saved: Vec<Vec<u8>> = Vec::new();
     for (i, (rows, progress)) in batches(all, sizes).into_iter().enumerate() {
         if i % 3 == 2 {
-            let mut state = StateWriter::new();
-            step.snapshot(&mut state);
+            let mut cut = StateWriter::new();
+            if i % 2 == 0 || saved.is_empty() {
+                saved.clear();
+                step.snapshot(&mut cut);
+            } else {
+                step.take_changes(&mut cut);
+            }
+            saved.push(cut.into_bytes());
             step = plan.build(&tables()).unwrap();
-            step.restore(&mut StateReader::new(state.as_slice())).unwrap();
+            step.restore(&mut StateReader::new(&saved[0])).unwrap();
+            for changes in &saved[1..] {
+                step.apply_changes(&mut StateReader::new(changes)).unwrap();
+            }
         }
         let mut out = StepOutput::default();
         step.process(rows, &progress, &mut out).unwrap();

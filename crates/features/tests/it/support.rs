@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray,
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::util::display::array_value_to_string;
 use millstream_core::rows::MetaColumns;
-use millstream_core::{DeadLetter, Meta, Progress, RawBatch, RecordRef, Rows, Step, StepOutput, Watermark};
+use millstream_core::{DeadLetter, Meta, Progress, RawBatch, RecordRef, Rows, Step, StepOutput, TaskId, Watermark};
 use millstream_features::{
     Catalog, Emit, LatePolicy, PartitionedBy, QueryOptions, QueryPlan, Relation, SqlProblem, Table, TableFormat,
     Tables, plan_query,
