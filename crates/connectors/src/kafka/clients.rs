@@ -114,7 +114,7 @@ impl Clients {
             &mut config,
             &[
                 ("linger.ms", "0"),
-                ("retry.backoff.ms", "5"),
+                ("retry.backoff.ms", "2"),
                 ("retry.backoff.max.ms", "200"),
                 ("reconnect.backoff.ms", "50"),
                 ("reconnect.backoff.max.ms", "1000"),

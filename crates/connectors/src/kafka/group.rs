@@ -3,16 +3,17 @@
 //! The rule that exactly-once hangs on has two halves. The committer fetches the member's place in the group *first* and
 //! looks at the leases *then*, and sends offsets with that place; the member ends leases *before* it lets partitions go.
 //! So a place that is newer than the loss of a task always finds its lease ended, and one that is older is refused by the
-//! broker.
+//! broker. Leases also end when the member's id changes: a member that was put out of its group while the group rebalanced
+//! may come back in without being told that it had lost anything.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use millstream_core::{Error, Lease, Result, TaskId};
 
-use super::native::Client;
+use super::native::{Client, GroupMetadata};
 use crate::codes::KAFKA_TOPIC;
 
 /// Leases are never used twice in a process.
@@ -80,11 +81,31 @@ pub(super) struct GroupState {
     pub(super) names: Arc<TaskNames>,
     leases: Mutex<BTreeMap<TaskId, Lease>>,
     member: Mutex<Option<Arc<Client>>>,
+    /// The member's id when the leases were granted.
+    id: Mutex<Option<String>>,
+    /// All leases were ended from outside of the member, which does not know yet.
+    cut_short: AtomicBool,
+}
+
+/// Where a transaction stands with its group.
+pub(super) enum Place {
+    /// The member is in a generation.
+    In(GroupMetadata),
+    /// It is in none now, and may get back in without a loss.
+    Between,
+    /// It was out: all leases are ended.
+    Out,
 }
 
 impl GroupState {
     pub(super) fn new(names: Arc<TaskNames>) -> Self {
-        Self { names, leases: Mutex::default(), member: Mutex::default() }
+        Self {
+            names,
+            leases: Mutex::default(),
+            member: Mutex::default(),
+            id: Mutex::default(),
+            cut_short: AtomicBool::new(false),
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, BTreeMap<TaskId, Lease>> {
@@ -130,6 +151,37 @@ impl GroupState {
 
     pub(super) fn set_member(&self, member: Option<Arc<Client>>) {
         *self.member.lock().unwrap_or_else(PoisonError::into_inner) = member;
+    }
+
+    /// Notes the id that leases are granted under from now on; whether it is another one than before.
+    pub(super) fn set_id(&self, id: String) -> bool {
+        let before = self.id.lock().unwrap_or_else(PoisonError::into_inner).replace(id.clone());
+        before.is_some_and(|before| before != id)
+    }
+
+    /// The member's place now. To be asked for *before* leases are looked at.
+    pub(super) fn place(&self) -> Place {
+        let Some(member) = self.member() else {
+            self.end_all();
+            return Place::Out;
+        };
+        match GroupMetadata::of(&member) {
+            Some(place) if self.id.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(&place.id()) => {
+                Place::In(place)
+            }
+            None if !member.assignment_lost() => Place::Between,
+            // The worker may be too busy to be told.
+            _ => {
+                self.cut_short.store(true, Ordering::Release);
+                self.end_all();
+                Place::Out
+            }
+        }
+    }
+
+    /// Whether leases were ended from outside since this was last asked.
+    pub(super) fn take_cut_short(&self) -> bool {
+        self.cut_short.load(Ordering::Acquire) && self.cut_short.swap(false, Ordering::AcqRel)
     }
 
     pub(super) fn member(&self) -> Option<Arc<Client>> {

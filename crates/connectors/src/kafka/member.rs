@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use millstream_core::{Change, Error, Lease, Member, Opener, Result, TaskId};
 
 use super::group::GroupState;
-use super::native::{Client, Code, Event, Failure, PartitionList, Queue};
-use super::source::{passes, topic_gone};
+use super::native::{Client, Code, Event, Failure, GroupMetadata, PartitionList, Queue, TopicState};
+use super::source::{LOOK, MISSING_MAX, passes, topic_gone};
 use crate::codes::{KAFKA_IDENTITY, KAFKA_MEMBER};
 
 /// How long leaving the group may take before the others are left to notice by themselves.
@@ -34,6 +34,14 @@ pub(super) struct KafkaMember {
     group: Arc<GroupState>,
     opener: Arc<dyn Opener>,
     revocation: Option<Revocation>,
+    /// Tasks that the group has assigned.
+    owned: BTreeSet<TaskId>,
+    /// Tasks that are the worker's still, but under leases that were cut short: given anew when it has let go of them.
+    again: BTreeSet<TaskId>,
+    regained: Vec<TaskId>,
+    given_again: Option<Change>,
+    /// A topic that the brokers do not know, and since when.
+    missing: Option<(String, Instant)>,
     /// A run ends when the tasks it was given have ended.
     bounded: bool,
     left: bool,
@@ -53,7 +61,21 @@ impl KafkaMember {
             .ok_or_else(|| Error::new(KAFKA_MEMBER, "the consumer group can't be joined: its queue is missing"))?;
         client.subscribe(topics).map_err(refused)?;
         group.set_member(Some(client.clone()));
-        Ok(Self { queue, client, group, opener, revocation: None, bounded, left: false, said: None })
+        Ok(Self {
+            queue,
+            client,
+            group,
+            opener,
+            revocation: None,
+            owned: BTreeSet::new(),
+            again: BTreeSet::new(),
+            regained: Vec::new(),
+            given_again: None,
+            missing: None,
+            bounded,
+            left: false,
+            said: None,
+        })
     }
 
     fn tasks(&self, list: &PartitionList) -> Result<Vec<TaskId>> {
@@ -62,7 +84,15 @@ impl KafkaMember {
 
     fn assigned(&mut self, mut list: PartitionList) -> Result<Option<Change>> {
         let tasks = self.tasks(&list)?;
+        if let Some(place) = GroupMetadata::of(&self.client)
+            && self.group.set_id(place.id())
+        {
+            // Tasks that it kept through an absence that nobody told of.
+            self.group.end_all();
+            self.again.extend(&self.owned);
+        }
         let leases = self.group.grant(&tasks);
+        self.owned.extend(tasks);
         self.client.assign(&mut list).map_err(refused)?;
         // Whoever has nothing of a bounded input must know that it is so.
         Ok((!leases.is_empty() || self.bounded).then_some(Change::Assigned(leases)))
@@ -78,6 +108,8 @@ impl KafkaMember {
             self.client.unassign(&list).map_err(refused)?;
             return Ok(None);
         }
+        self.owned.retain(|task| !tasks.contains(task));
+        self.again.retain(|task| !tasks.contains(task));
         let waiting = tasks.iter().copied().collect();
         self.revocation = Some(Revocation { list, waiting, lost });
         Ok(Some(match lost {
@@ -90,7 +122,10 @@ impl KafkaMember {
         match failure.code {
             _ if failure.fatal => return Err(refused(failure)),
             Code::UnknownTopicOrPartition | Code::UnknownTopic => {
-                return Err(topic_gone(quoted(&failure.text).unwrap_or(&failure.text), None));
+                // A broker that was just started may not know it yet.
+                if let Some(topic) = quoted(&failure.text) {
+                    self.missing.get_or_insert_with(|| (topic.to_owned(), Instant::now()));
+                }
             }
             Code::TopicAuthorizationFailed
             | Code::GroupAuthorizationFailed
@@ -115,6 +150,36 @@ impl KafkaMember {
         Ok(())
     }
 
+    /// A topic that stays away was deleted.
+    fn check_missing(&mut self) -> Result<()> {
+        let Some((topic, _)) = self.missing.take_if(|(_, since)| since.elapsed() >= MISSING_MAX) else { return Ok(()) };
+        match self.client.topic(&topic, LOOK) {
+            Ok(TopicState::Missing) => Err(topic_gone(&topic, None)),
+            Ok(_) => Ok(()),
+            Err(_) => {
+                self.missing = Some((topic, Instant::now()));
+                Ok(())
+            }
+        }
+    }
+
+    /// What follows when leases were cut short although the group still has the tasks here.
+    fn interrupted(&mut self) -> Option<Change> {
+        if self.group.take_cut_short() && self.revocation.is_none() && !self.client.assignment_lost() {
+            if let Some(place) = GroupMetadata::of(&self.client) {
+                self.group.set_id(place.id());
+            }
+            self.again.extend(&self.owned);
+        }
+        if !self.again.is_empty() && self.regained.is_empty() && self.revocation.is_none() {
+            let tasks: Vec<TaskId> = std::mem::take(&mut self.again).into_iter().collect();
+            self.group.end(&tasks);
+            self.regained.clone_from(&tasks);
+            return Some(Change::Lost(tasks));
+        }
+        None
+    }
+
     /// Lets go of what the group wants back, if the worker has.
     fn settle(&mut self) -> Result<()> {
         let Some(revocation) = self.revocation.take_if(|r| r.waiting.is_empty()) else { return Ok(()) };
@@ -126,6 +191,9 @@ impl KafkaMember {
 
 impl Member for KafkaMember {
     fn poll(&mut self) -> Result<Option<Change>> {
+        if let Some(change) = self.given_again.take() {
+            return Ok(Some(change));
+        }
         if let Some(revocation) = &mut self.revocation
             && !revocation.lost
             && self.client.assignment_lost()
@@ -135,6 +203,10 @@ impl Member for KafkaMember {
             let tasks: Vec<TaskId> = revocation.waiting.iter().copied().collect();
             self.group.end(&tasks);
             return Ok(Some(Change::Lost(tasks)));
+        }
+        self.check_missing()?;
+        if let Some(change) = self.interrupted() {
+            return Ok(Some(change));
         }
         while let Some(event) = self.queue.event(Duration::ZERO) {
             let change = match event {
@@ -163,6 +235,11 @@ impl Member for KafkaMember {
 
     fn release(&mut self, tasks: &[TaskId]) -> Result<()> {
         self.group.end(tasks);
+        let regained: Vec<TaskId> = self.regained.extract_if(.., |task| tasks.contains(task)).collect();
+        let regained: Vec<TaskId> = regained.into_iter().filter(|task| self.owned.contains(task)).collect();
+        if !regained.is_empty() {
+            self.given_again = Some(Change::Assigned(self.group.grant(&regained)));
+        }
         if let Some(revocation) = &mut self.revocation {
             for task in tasks {
                 revocation.waiting.remove(task);

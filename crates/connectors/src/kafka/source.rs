@@ -24,6 +24,11 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// How long a partition may seem to end before a position that was read: a new leader may not know its end for a moment.
 const END_BACK_MAX: Duration = Duration::from_secs(10);
 
+/// How long a partition may be missing before it counts as deleted.
+pub(super) const MISSING_MAX: Duration = Duration::from_secs(5);
+/// How long the worker may be held up to find that out.
+pub(super) const LOOK: Duration = Duration::from_millis(200);
+
 /// Reads partitions for a worker: a client, and what its threads found out.
 pub(super) struct Reader {
     pub(super) client: Arc<Client>,
@@ -143,6 +148,8 @@ pub(super) struct KafkaSource {
     /// Losses of contact when the end was seen.
     losses: u64,
     headers: Vec<Header>,
+    /// Since when the brokers say that there is no such partition.
+    missing: Option<Instant>,
 }
 
 impl KafkaSource {
@@ -173,6 +180,7 @@ impl KafkaSource {
             at_end: false,
             losses: 0,
             headers: Vec::new(),
+            missing: None,
         })
     }
 
@@ -242,10 +250,9 @@ impl KafkaSource {
         match failure.code {
             Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
                 // A broker that was just started may not know it yet.
-                match self.reader.partitions(&self.name)? {
-                    Some(count) if count > self.task.partition => Ok(()),
-                    _ => Err(self.unreadable(failure)),
-                }
+                self.missing.get_or_insert_with(Instant::now);
+                self.at_end = false;
+                Ok(())
             }
             _ if passes(&failure) => {
                 self.at_end = false;
@@ -263,6 +270,19 @@ impl KafkaSource {
     fn nothing(&mut self) -> Result<Polled> {
         if self.ended() {
             return Ok(Polled::End);
+        }
+        if self.missing.is_some_and(|since| since.elapsed() >= MISSING_MAX) {
+            self.missing = None;
+            match self.reader.client.topic(&self.name, LOOK) {
+                Ok(TopicState::Partitions(count)) if count > self.task.partition => {
+                    self.stop();
+                    self.start()?;
+                }
+                Ok(TopicState::Partitions(_) | TopicState::Missing) => {
+                    return Err(topic_gone(&self.name, Some(self.task.partition)));
+                }
+                _ => self.missing = Some(Instant::now()),
+            }
         }
         if self.at_end && self.losses != self.reader.log.losses() {
             // The contact was lost meanwhile: the end must be seen anew.
@@ -309,6 +329,7 @@ impl Source for KafkaSource {
             out.push(offset, message.timestamp_ms(), message.key(), message.value(), &self.headers);
             self.next = offset + 1;
             self.at_end = false;
+            self.missing = None;
             records += 1;
         }
         match records {

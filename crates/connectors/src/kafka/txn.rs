@@ -1,7 +1,7 @@
 //! One write: the epochs of some tasks, as one Kafka transaction.
 //!
-//! Everything is kept until the outcome is known, so that it can be sent again. `commit` sends it all, takes the member's
-//! place in the group, looks at the leases, sends the offsets with that place and commits; see [`super::group`] for why in
+//! Everything is kept until the outcome is known, so that it can be sent again. `commit` takes the member's place in the
+//! group, looks at the leases, sends the offsets with that place, then the records, and commits; see [`super::group`] for why in
 //! this order, and [`super::decide`] for what follows a failure. A producer that was cut off does not cost the tasks their
 //! state: every commit carries the name of its write, so a new producer, which ends what the old one began, reads the
 //! newest commits and knows whether this write holds.
@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use millstream_core::{Chunk, CommitRecord, Delivery, Error, JournalEntry, Lease, Outcome, Result, TaskId, Txn};
 
 use super::decide::{Action, Call, Class, Leases, Next, classify, decide};
-use super::native::{Code, Failure, GroupMetadata, PartitionList};
+use super::group::Place;
+use super::native::{Code, Failure, PartitionList};
 use super::record::Stored;
 use super::store::{KafkaStore, Keeps};
 use super::writer::Writer;
@@ -220,30 +221,14 @@ impl Write<'_> {
 
     /// One transaction, from its beginning to its commit.
     fn attempt(&mut self) -> std::result::Result<(), Trouble> {
-        let group = self.await_place();
+        self.await_place();
         if self.parts.is_empty() {
             return Ok(());
         }
         self.again(Call::Begin, |writer| writer.client.begin_transaction())?;
+        self.send_offsets()?;
         self.send()?;
-        if let Keeps::Offsets(group_state) = &self.store.keeps {
-            let group_state = group_state.clone();
-            drop(group);
-            loop {
-                // The place first, then the leases: never the other way round.
-                let member = group_state.member();
-                let place = member.as_deref().and_then(GroupMetadata::of).ok_or_else(moved)?;
-                if self.parts.iter().any(|part| !group_state.holds(part.task, part.lease)) {
-                    return Err(moved());
-                }
-                let offsets = self.offsets()?;
-                let writer = self.writer()?;
-                match writer.client.send_offsets(&offsets, &place, CALL) {
-                    Ok(()) => break,
-                    Err(failure) => self.may_repeat(Call::Offsets, failure)?,
-                }
-            }
-        } else {
+        if let Keeps::Records = self.store.keeps {
             self.send_records()?;
         }
         self.drain()?;
@@ -253,29 +238,37 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Waits, with no transaction open, until the member has a place in its group or the tasks are gone.
-    fn await_place(&mut self) -> Option<GroupMetadata> {
-        let Keeps::Offsets(group) = &self.store.keeps else { return None };
+    /// Sends the offsets. Before the records, since right after a transaction the coordinator is still busy with its end:
+    /// it is asked again for offsets after a few milliseconds, and for partitions after 20.
+    fn send_offsets(&mut self) -> std::result::Result<(), Trouble> {
+        let Keeps::Offsets(group) = &self.store.keeps else { return Ok(()) };
+        let group = group.clone();
+        loop {
+            // The place first, then the leases: never the other way round.
+            let Place::In(place) = group.place() else { return Err(moved()) };
+            if self.parts.iter().any(|part| !group.holds(part.task, part.lease)) {
+                return Err(moved());
+            }
+            let offsets = self.offsets()?;
+            match self.writer()?.client.send_offsets(&offsets, &place, CALL) {
+                Ok(()) => return Ok(()),
+                Err(failure) => self.may_repeat(Call::Offsets, failure)?,
+            }
+        }
+    }
+
+    /// Waits, with no transaction open, until the member has a place in its group or the tasks are gone. Not at the first
+    /// attempt: there it nearly always has.
+    fn await_place(&mut self) {
+        let Keeps::Offsets(group) = &self.store.keeps else { return };
         let group = group.clone();
         if self.pause == PAUSE_MIN {
-            return None;
+            return;
         }
-        loop {
-            let member = group.member();
-            let place = member.as_deref().and_then(GroupMetadata::of);
-            if place.is_some() || self.store.patience.is_over() {
-                return place;
-            }
-            if member.is_none_or(|member| member.assignment_lost()) {
-                // The worker may be too busy to be told.
-                group.end_all();
-            }
-            self.leave_out_ended();
-            if self.parts.is_empty() {
-                return None;
-            }
+        while matches!(group.place(), Place::Between) && !self.store.patience.is_over() {
             std::thread::sleep(PAUSE_MIN);
         }
+        self.leave_out_ended();
     }
 
     fn writer(&mut self) -> std::result::Result<&mut Writer, Error> {
@@ -655,10 +648,9 @@ impl Write<'_> {
                     if class == Class::Refused || self.store.patience.is_over() {
                         return Err(self.ended(&failed, false));
                     }
-                    if let Keeps::Offsets(group) = &self.store.keeps
-                        && group.member().is_some_and(|member| member.assignment_lost())
-                    {
-                        group.end_all();
+                    if let Keeps::Offsets(group) = &self.store.keeps {
+                        // Ends the leases if the member was out.
+                        drop(group.place());
                     }
                 }
             }

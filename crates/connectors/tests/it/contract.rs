@@ -1,8 +1,15 @@
-//! What every source must do, whatever it reads from.
+//! What every source must do, whatever it reads from. Also held against Kafka, by the package `tests`.
 
 use millstream_core::{PollLimit, Polled, Position, RawBatch, Source};
 
-use crate::support::{Seen, seen};
+/// A record as a test looks at it.
+pub type Seen = (u64, String);
+
+pub fn seen(batch: &RawBatch) -> Vec<Seen> {
+    (0..batch.len())
+        .map(|i| (batch.offset(i), String::from_utf8_lossy(batch.value(i).unwrap_or_default()).into_owned()))
+        .collect()
+}
 
 /// Holds a bounded source against what it must give. `open` opens it anew each time, as another process would.
 pub fn check(open: &dyn Fn() -> Box<dyn Source>, expected: &[Seen]) {

@@ -41,14 +41,7 @@ pub fn env(dir: &Path) -> Env {
     Env::new(dir, ".millstream", "p", false)
 }
 
-/// A record as a test looks at it.
-pub type Seen = (u64, String);
-
-pub fn seen(batch: &RawBatch) -> Vec<Seen> {
-    (0..batch.len())
-        .map(|i| (batch.offset(i), String::from_utf8_lossy(batch.value(i).unwrap_or_default()).into_owned()))
-        .collect()
-}
+pub use crate::contract::{Seen, seen};
 
 /// All that a source has now.
 pub fn drain(source: &mut dyn Source) -> Vec<Seen> {

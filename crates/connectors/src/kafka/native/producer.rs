@@ -183,6 +183,12 @@ impl GroupMetadata {
             (generation > 0 && !id.is_empty()).then_some(metadata)
         }
     }
+
+    /// The member's id: a member that was out of the group comes back under another one (under the classic protocol).
+    pub(in crate::kafka) fn id(&self) -> String {
+        // SAFETY: the metadata is ours, and its string is copied.
+        unsafe { owned(sys::rd_kafka_consumer_group_metadata_member_id(self.metadata.as_ptr())) }
+    }
 }
 
 impl Drop for GroupMetadata {
