@@ -34,7 +34,11 @@ fn write(plan: &Plan, out: &mut String) -> fmt::Result {
         settings.batch_rows_max,
         span(settings.snapshot_every),
         settings.snapshots_keep,
-        if settings.sync { "a loss of power" } else { "a crash of the process" },
+        match (&plan.backend, settings.sync) {
+            (Choice::Kafka(_), _) => "what the topics' replicas survive",
+            (Choice::Local, true) => "a loss of power",
+            (Choice::Local, false) => "a crash of the process",
+        },
     )?;
     place(plan, out)?;
     source(plan, out)?;

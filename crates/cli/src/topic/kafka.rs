@@ -5,13 +5,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use millstream_config::Pipeline;
+use millstream_connectors::codes::OFFSET_GONE;
 use millstream_connectors::kafka::{Admin, Connection, KafkaTopic, Read, Writer, find_connection, plain_connection};
 use millstream_connectors::log::{self, Retention};
 use millstream_core::record::NO_TIMESTAMP;
 use millstream_core::{Error, Result};
 
 use super::tail::Reading;
-use crate::args::{ClusterArgs, TailArgs};
+use crate::args::{ClusterArgs, From, TailArgs};
 use crate::codes;
 use crate::failure::Outcome;
 use crate::http::wire::{self, LineOptions};
@@ -92,6 +93,15 @@ impl Kafka {
 
     /// Prints records as they come, of all partitions that are read.
     pub fn tail(&self, args: &TailArgs, view: &TopicView, readings: &[Reading], out: &mut Output) -> Outcome {
+        if let (From::Offset(offset), [reading]) = (args.from, readings)
+            && let Some(p) = view.partitions.iter().find(|p| p.partition == reading.partition)
+            && !(p.start_offset..=p.next_offset).contains(&offset)
+        {
+            let message = format!("partition {} of topic `{}` has no offset {offset}", p.partition, view.name);
+            return Err(Error::new(OFFSET_GONE, message)
+                .help(format!("it has {} to {}", p.start_offset, p.next_offset))
+                .into());
+        }
         let mut left = args.limit.unwrap_or(u64::MAX);
         let from: Vec<(u32, u64)> = readings.iter().map(|r| (r.partition, r.next)).collect();
         let ends =

@@ -65,7 +65,10 @@ impl Admin {
             )
             .help("look at `security:` and `client:`")
         };
-        let client = Client::new(Kind::Producer, &config, reasons.clone()).map_err(failed)?;
+        // A producer that asks for a topic makes brokers create it, unless they are told never to.
+        let mut asking = config.clone();
+        asking.set("allow.auto.create.topics", "false");
+        let client = Client::new(Kind::Reader, &asking, reasons.clone()).map_err(failed)?;
         let admin = Ops::new(connection, base_dir)?;
         let admin = Self { client, admin, reasons, brokers: connection.brokers(), config, token };
         admin.ask(|client| client.topics(ATTEMPT))?;
@@ -147,7 +150,7 @@ impl Admin {
         let answer = self.done(asked, &what)?.into_iter().next();
         let resource = answer
             .unwrap_or(Err(RDKafkaErrorCode::UnknownTopicOrPartition))
-            .map_err(|code| self.refused(&what, code, &code.to_string()))?;
+            .map_err(|code| self.refused(&what, code, &words(code)))?;
         let entry = |entry: rdkafka::admin::ConfigEntry| {
             let own = entry.source == ConfigSource::DynamicTopic;
             Some((entry.name, (entry.value?, own)))
@@ -224,14 +227,14 @@ impl Admin {
 
     fn each<T>(&self, results: Vec<Result<T, (String, RDKafkaErrorCode)>>, what: &str) -> Result<()> {
         match results.into_iter().find_map(Result::err) {
-            Some((_, code)) => Err(self.refused(what, code, &code.to_string())),
+            Some((_, code)) => Err(self.refused(what, code, &words(code))),
             None => Ok(()),
         }
     }
 
     fn done<T>(&self, result: KafkaResult<T>, what: &str) -> Result<T> {
         result.map_err(|error| match error {
-            KafkaError::AdminOp(code) => self.refused(what, code, &code.to_string()),
+            KafkaError::AdminOp(code) => self.refused(what, code, &words(code)),
             other => Error::new(KAFKA_REFUSED, what).because(other),
         })
     }
@@ -265,6 +268,13 @@ impl Admin {
 
 fn options() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(WAIT)).request_timeout(Some(WAIT))
+}
+
+/// An error code in words: `TopicAlreadyExists (Broker: Topic already exists)` says it twice.
+fn words(code: RDKafkaErrorCode) -> String {
+    let text = code.to_string();
+    let inner = text.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(&text);
+    inner.strip_prefix("Broker: ").unwrap_or(inner).to_owned()
 }
 
 /// A retention as Kafka's settings; -1 is for ever.
