@@ -125,6 +125,21 @@ fn categories_come_as_strings_numbers_or_codes() {
 }
 
 #[test]
+fn hashed_categories_come_as_strings_or_whole_numbers() {
+    let model = model("cb_cat_only.cbm");
+    assert!(model.signature().inputs.iter().all(|input| input.categorical));
+    assert_eq!(model.signature().outputs, 2, "the probabilities of both classes");
+    let texts = |texts: [Option<&str>; 3]| Arc::new(StringArray::from(texts.to_vec())) as ArrayRef;
+    let (a, c) = (texts([Some("a"), Some("ü"), None]), texts([Some("p"), Some("q"), Some("never seen")]));
+    let number: ArrayRef = Arc::new(Float64Array::from(vec![Some(2.0), Some(-3.0), None]));
+    let by_number = model.predict(&[a.clone(), number, c.clone()], OutputKind::Raw).unwrap();
+    let by_text = model.predict(&[a, texts([Some("2"), Some("-3"), Some("")]), c], OutputKind::Raw).unwrap();
+    assert_eq!(&by_number, &by_text);
+    let scores = by_number.as_primitive::<Float64Type>();
+    assert_ne!(scores.value(0), scores.value(1), "the categories count");
+}
+
+#[test]
 fn refusals_say_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, bytes: &[u8]| {
