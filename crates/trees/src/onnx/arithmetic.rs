@@ -53,6 +53,17 @@ impl Kind {
             Self::Whole => x.trunc(),
         }
     }
+
+    /// The sum of products, one after another with one rounding each as matrix libraries do it, and then `start`.
+    pub(super) fn products(self, pairs: impl Iterator<Item = (f64, f64)>, start: f64) -> f64 {
+        match self {
+            Self::Single => {
+                let sum = pairs.fold(0.0f32, |sum, (x, factor)| (x as f32).mul_add(factor as f32, sum));
+                f64::from(sum + start as f32)
+            }
+            _ => pairs.fold(0.0f64, |sum, (x, factor)| x.mul_add(factor, sum)) + start,
+        }
+    }
 }
 
 fn truth(holds: bool) -> f64 {

@@ -17,11 +17,12 @@ pub(super) enum Assembled<T> {
     Sparse(Sparse<T>),
 }
 
-/// Facts for the description.
+/// Facts for the description, and the outputs that the forest gives, in its order.
 pub(super) struct Facts {
     pub(super) trees: usize,
     pub(super) depth: u32,
     pub(super) leaves: usize,
+    pub(super) outputs: Vec<u32>,
 }
 
 /// How many leaves give how: what decides the form of the whole.
@@ -108,12 +109,42 @@ pub(super) fn assemble<T: Real>(
         forest.trees.push(tree);
     }
     forest.check()?;
-    let facts = Facts { trees: forest.trees.len(), depth: forest.depth(), leaves: forest.leaves() };
+    let all = (0..outputs as u32).collect();
+    let (depth, leaves) = (forest.depth(), forest.leaves());
+    let mut facts = Facts { trees: forest.trees.len(), depth, leaves, outputs: all };
     if lists_needed {
         sparse.forest = forest;
         return Ok((Assembled::Sparse(sparse), facts));
     }
+    facts.outputs = drop_unused(&mut forest);
     Ok((Assembled::Plain(forest), facts))
+}
+
+/// Takes out the outputs that no tree gives to (a classifier of two classes mostly has weights for one); those left.
+fn drop_unused<T: Real>(forest: &mut Forest<T>) -> Vec<u32> {
+    let all = forest.outputs;
+    let mut used = vec![false; all];
+    for tree in &forest.trees {
+        if tree.vectors.is_empty() {
+            used[tree.output as usize] = true;
+        } else {
+            used.fill(true);
+        }
+    }
+    // A forest has at least one output.
+    if !used.contains(&true) {
+        used.truncate(1);
+        used.fill(true);
+    }
+    let left: Vec<u32> = (0u32..).zip(&used).filter(|(_, used)| **used).map(|(output, _)| output).collect();
+    if left.len() < all {
+        for tree in &mut forest.trees {
+            tree.output = left.partition_point(|&output| output < tree.output) as u32;
+        }
+        forest.outputs = left.len();
+        forest.start.truncate(left.len());
+    }
+    left
 }
 
 /// Writes values into the leaves of a tree.

@@ -166,7 +166,7 @@ fn finish(mut builder: Builder<'_, '_>, outputs: Outputs) -> Result<Loaded, Load
         let mut steps = std::mem::take(&mut builder.before);
         steps.append(&mut builder.after);
         builder.after = steps;
-        let facts = Facts { trees: 0, depth: 0, leaves: 0 };
+        let facts = Facts { trees: 0, depth: 0, leaves: 0, outputs: Vec::new() };
         (Core::Inputs(single.clone()), (0..inputs as u32).collect(), facts)
     } else {
         let remap = direct.then(|| (builder.features.clone(), inputs));
@@ -221,6 +221,7 @@ fn forest(
             (Assembled::Sparse(sparse), facts) => (Core::SparseDouble(sparse), facts),
         }
     };
+    sums = facts.outputs.iter().map(|&output| sums[output as usize]).collect();
     if matches!(core, Core::SparseSingle(_) | Core::SparseDouble(_)) {
         // A forest with lists of weights tells of each sum whether any leaf gave to it.
         sums.extend_from_slice(&builder.has);

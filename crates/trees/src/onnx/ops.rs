@@ -61,6 +61,7 @@ impl<'a> Builder<'_, 'a> {
             (false, "GreaterOrEqual") => binary(self, Binary::GreaterOrEqual),
             (false, "And") => binary(self, Binary::And),
             (false, "Or") => binary(self, Binary::Or),
+            (false, "MatMul") => self.matmul(node),
             (false, "Where") => self.choose(node),
             (false, "Softmax") => self.softmax(node),
             (false, "ArgMax") => self.argmax(node),

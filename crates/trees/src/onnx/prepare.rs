@@ -190,4 +190,22 @@ impl<'a> Builder<'_, 'a> {
         let result = self.step(Op::Transform(transform), Type::Single, &[&scores], targets)?;
         Ok(vec![Value::Row(label), Value::Row(result)])
     }
+
+    /// A product with a constant matrix of as many rows as the input has columns.
+    pub(super) fn matmul(&mut self, node: &NodeProto<'a>) -> Result<Vec<Value>, LoadError> {
+        let row = self.numeric(node, 0)?;
+        let matrix = self.constant(node, 1)?;
+        let numbers = matrix.numbers().unwrap_or_default();
+        let columns = match *matrix.dims.as_slice() {
+            [rows, columns] if rows == row.width() => columns,
+            [rows] if rows == row.width() => 1,
+            _ => return Err(node.unsupported("", format!("a matrix of {:?} for {} columns", matrix.dims, row.width()))),
+        };
+        self.spend(numbers.len())?;
+        let turned = (0..columns).flat_map(|column| numbers.iter().skip(column).step_by(columns).copied()).collect();
+        let constant = |numbers| Value::Constant(Rc::new(Constant::row(row.ty, numbers)));
+        let coefficients = self.settle(node, constant(turned))?;
+        let zero = self.settle(node, constant(vec![0.0]))?;
+        Ok(vec![Value::Row(self.step(Op::Linear, row.ty, &[&row, &coefficients, &zero], columns)?)])
+    }
 }

@@ -160,9 +160,9 @@ impl Step {
             Op::Linear => {
                 for index in 0..width {
                     let coefficients = self.args[1].iter().skip(index * work.len());
-                    let products = work.iter().zip(coefficients).map(|(x, &c)| x * registers[c as usize]);
-                    let sum: f64 = products.sum();
-                    registers[out + index] = kind.round(sum + registers[self.args[2][index] as usize]);
+                    let pairs = work.iter().zip(coefficients).map(|(&x, &c)| (x, registers[c as usize]));
+                    let start = registers[self.args[2][if self.args[2].len() == 1 { 0 } else { index }] as usize];
+                    registers[out + index] = kind.products(pairs, start);
                 }
             }
             Op::Scores(scores) => {
