@@ -35,33 +35,32 @@ def main():
     prepare(arguments)
     broker = Broker(arguments.cache, arguments.work / "broker")
     order = [f"{system.job} {system.name}" for system in all_systems(arguments)]
-    results = {"machine": machine(), "order": order, "systems": []}
+    chosen = [system for system in all_systems(arguments) if wanted(arguments, system)]
+    measured = {system.name + system.job: {"name": system.name, "job": system.job, "events": arguments.events, "runs": [],
+                                           "recovery": []} for system in chosen}
+    results = {"machine": machine(), "order": order, "systems": list(measured.values())}
+    text = ""
     try:
-        chosen = [system for system in all_systems(arguments) if wanted(arguments, system)]
         # The broker is a JVM too: the first one measured would pay for its compiling.
-        warm = next(system for system in all_systems(arguments) if system.name == "raw librdkafka")
-        throughput(arguments, broker, warm, "warm-up", True)
-        runs = {(system.job, system.name): [] for system in chosen}
-        recoveries = {key: [] for key in runs}
+        raw = next(system for system in all_systems(arguments) if system.name == "raw librdkafka")
+        if arguments.repeats:
+            throughput(arguments, broker, raw, "warm-up", True)
         for turn in range(arguments.repeats):
-            for system in chosen:
-                last = turn == arguments.repeats - 1
-                run = throughput(arguments, broker, system, f"{system.job}-{turn}-{chosen.index(system)}", last)
-                runs[system.job, system.name].append(run)
+            for number, system in enumerate(chosen):
+                run = throughput(arguments, broker, system, f"{system.job}-{turn}-{number}", turn == arguments.repeats - 1)
+                measured[system.name + system.job]["runs"].append(run)
                 print(f"{turn + 1}/{arguments.repeats} {system.job:5} {system.name:40} {json.dumps(run)}", flush=True)
+                text = write(results, arguments.no_write)
         for size_gb in arguments.recovery:
             for system in chosen:
                 if system.job == "fraud" and recovers(system, size_gb):
                     run = recovery(arguments, broker, system, size_gb)
-                    recoveries[system.job, system.name].append(run)
+                    measured[system.name + system.job]["recovery"].append(run)
                     print(f"recovery {system.name:40} {json.dumps(run)}", flush=True)
-        for system in chosen:
-            key = system.job, system.name
-            results["systems"].append({"name": system.name, "job": system.job, "events": arguments.events,
-                                       "runs": runs[key], "recovery": recoveries[key]})
+                    text = write(results, arguments.no_write)
     finally:
         broker.stop()
-    write(results, arguments.no_write)
+    print("\n" + text)
 
 
 def parse():

@@ -12,23 +12,29 @@ JOBS = {"pass": "events passed on", "fraud": "the fraud job"}
 
 
 def write(results, no_write):
-    """Systems that were not measured now keep what they had."""
-    measured = {(system["job"], system["name"]) for system in results["systems"]}
-    if RESULTS.exists():
-        kept = json.loads(RESULTS.read_text())["systems"]
-        results["systems"] += [system for system in kept if (system["job"], system["name"]) not in measured]
-    order = {name: place for place, name in enumerate(results.pop("order"))}
-    results["systems"].sort(key=lambda system: order.get(f"{system['job']} {system['name']}", len(order)))
-    text = section(results)
-    print("\n" + text)
-    if no_write:
-        return
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    page = REPORT.read_text() if REPORT.exists() else "# Benchmarks\n"
-    # From the title to the next one of its rank.
-    old = re.compile(re.escape(TITLE) + r"\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
-    page = old.sub(lambda _: text + "\n", page) if old.search(page) else page.rstrip() + "\n\n" + text
-    REPORT.write_text(page.rstrip() + "\n")
+    """Called after each system. What was not measured now stays as it was. Returns the section."""
+    before = json.loads(RESULTS.read_text())["systems"] if RESULTS.exists() else []
+    systems = {(system["job"], system["name"]): system for system in before}
+    for system in results["systems"]:
+        old = systems.get((system["job"], system["name"]), {"events": 0, "runs": [], "recovery": []})
+        runs = system if system["runs"] else old
+        again = {run["size_gb"] for run in system["recovery"]}
+        recovery = system["recovery"] + [run for run in old["recovery"] if run["size_gb"] not in again]
+        systems[system["job"], system["name"]] = {
+            "name": system["name"], "job": system["job"], "events": runs["events"], "runs": runs["runs"],
+            "recovery": sorted(recovery, key=lambda run: run["size_gb"])}
+    order = {name: place for place, name in enumerate(results["order"])}
+    ordered = sorted(systems.values(), key=lambda system: order.get(f"{system['job']} {system['name']}", len(order)))
+    merged = {"machine": results["machine"], "systems": ordered}
+    text = section(merged)
+    if not no_write:
+        RESULTS.write_text(json.dumps(merged, indent=1) + "\n")
+        page = REPORT.read_text() if REPORT.exists() else "# Benchmarks\n"
+        # From the title to the next one of its rank.
+        old = re.compile(re.escape(TITLE) + r"\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+        page = old.sub(lambda _: text + "\n", page) if old.search(page) else page.rstrip() + "\n\n" + text
+        REPORT.write_text(page.rstrip() + "\n")
+    return text
 
 
 def middle(system, key):
