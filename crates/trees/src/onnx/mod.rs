@@ -178,10 +178,14 @@ fn finish(mut builder: Builder<'_, '_>, outputs: Outputs) -> Result<Loaded, Load
         features: std::mem::take(&mut builder.features),
     });
     let short = |text: &str| text.lines().next().unwrap_or_default().chars().take(40).collect::<String>();
-    let producer = [short(builder.model.producer), short(builder.model.producer_version)];
+    let mut producer = short(builder.model.producer);
+    // CatBoost has a page of text in the place of a version.
+    if builder.model.producer_version.starts_with(|first: char| first.is_ascii_digit()) {
+        producer = format!("{producer} {}", short(builder.model.producer_version));
+    }
     let description = Description {
         framework: "onnx",
-        version: Some(producer.join(" ").trim().to_owned()).filter(|text| !text.is_empty()),
+        version: Some(producer).filter(|text| !text.is_empty()),
         objective: outputs.kind.to_owned(),
         trees: facts.trees,
         trees_in_file: facts.trees,
