@@ -22,7 +22,7 @@ pub enum Output {
     /// What the framework's own `predict` gives.
     Prediction,
     /// The class as a number: 0 or 1 for a binary classifier, the most likely class for a multi-class one. For CatBoost
-    /// its label where labels are whole numbers, else its index.
+    /// and ONNX its label where labels are whole numbers, else its index.
     Class,
 }
 
@@ -37,6 +37,9 @@ pub enum Layout {
     /// Packed nodes, several trees walked at once: for deep trees. Numeric splits and single leaves only, like all that
     /// follow.
     Interleaved,
+    /// Packed nodes that compare a value's rank among the model's thresholds: a fourth to a half of the memory. Up to 127
+    /// ranked columns, which are at least one for each feature.
+    Ranked,
     /// What each column's rank rules out, looked up: for small models. Trees of up to 64 leaves.
     Table,
     /// All tests of a tree at once and a walk over bits: up to 8 levels. Needs AVX-512.

@@ -6,6 +6,7 @@
 
 use super::bytes::Bytes;
 use super::input::Input;
+use super::quant::{Line, COLUMNS_MAX};
 use crate::forest::Real;
 
 /// Proof that the processor has what the kernels use.
@@ -29,9 +30,34 @@ impl Avx2 {
         // SAFETY: `self` exists, so the processor has the instructions (`detect`).
         unsafe { row_avx2(model, input, row, sums) }
     }
+
+    /// [`Bytes::block_portable`].
+    #[inline]
+    pub(crate) fn block<T: Real>(
+        self,
+        model: &Bytes<T>,
+        input: impl Input<T>,
+        rows: (usize, usize),
+        lines: &mut [Line; COLUMNS_MAX],
+        sums: &mut [T],
+    ) -> bool {
+        // SAFETY: as above.
+        unsafe { block_avx2(model, input, rows, lines, sums) }
+    }
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 fn row_avx2<T: Real>(model: &Bytes<T>, input: impl Input<T>, row: usize, sums: &mut [T]) {
     model.row_portable(input, row, sums);
+}
+
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn block_avx2<T: Real>(
+    model: &Bytes<T>,
+    input: impl Input<T>,
+    rows: (usize, usize),
+    lines: &mut [Line; COLUMNS_MAX],
+    sums: &mut [T],
+) -> bool {
+    model.block_portable(input, rows, lines, sums)
 }

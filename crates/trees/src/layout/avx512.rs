@@ -10,8 +10,8 @@ use std::arch::x86_64::*;
 use super::bytes::{Batch, Bytes, Single};
 use super::input::{Cells, Input};
 use super::perfect::{Perfect, Tests};
-use super::quant::{BLOCK_ROWS, Block, COLUMNS_MAX, Line, Quantiser, RowBytes, Table};
-use super::scorer::{GROUP, Packed, Planes, Transposed};
+use super::quant::{Block, Line, Quantiser, RowBytes, Table, BLOCK_ROWS, COLUMNS_MAX};
+use super::scorer::{Packed, Planes, Transposed, GROUP};
 use super::shape::Leaves;
 use crate::forest::Real;
 
@@ -91,6 +91,7 @@ fn predict_row<T: Real>(model: &Bytes<T>, input: impl Input<T>, row: usize, sums
         (Single::Packed(packed), false) => packed_row::<T, false>(packed, &bytes, leaves, sums),
         (Single::Packed(packed), true) => packed_row::<T, true>(packed, &bytes, leaves, sums),
         (Single::Table(table), _) => table.row(&bytes, leaves, sums),
+        (Single::Ranked(ranked), _) => ranked.row(&mut bytes, sums),
     }
 }
 
@@ -251,7 +252,6 @@ fn answers<const WIDE: bool>(row: (__m512i, __m512i), tests: &Tests) -> u64 {
     _mm512_cmpge_epu8_mask(values, load(&tests.codes))
 }
 
-#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx512vbmi,avx512bitalg,bmi1,bmi2,lzcnt,popcnt")]
 fn perfect_row<T: Real, const BLOCKS: usize, const STRIDE: usize, const WIDE: bool>(
     perfect: &Perfect,
@@ -300,7 +300,6 @@ fn perfect_row<T: Real, const BLOCKS: usize, const STRIDE: usize, const WIDE: bo
     }
 }
 
-#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx512vbmi,avx512bitalg,bmi1,bmi2,lzcnt,popcnt")]
 fn transposed_row<T: Real, const WIDE: bool>(
     transposed: &Transposed,
@@ -342,7 +341,6 @@ fn transposed_group<const WIDE: bool, const QUARTERS: usize>(
     }
 }
 
-#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx512vbmi,avx512bitalg,bmi1,bmi2,lzcnt,popcnt")]
 fn packed_row<T: Real, const WIDE: bool>(packed: &Packed, bytes: &RowBytes, leaves: &Leaves<T>, sums: &mut [T]) {
     let row = (load(&bytes[0]), load(&bytes[1]));
@@ -396,7 +394,6 @@ fn answer_rows(columns: &[Line; COLUMNS_MAX], column: u8, code: u8) -> u64 {
     _mm512_cmpge_epu8_mask(values, _mm512_set1_epi8(code as i8))
 }
 
-#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx512vbmi,avx512bitalg,bmi1,bmi2,lzcnt,popcnt")]
 fn sliced_block<T: Real>(perfect: &Perfect, columns: &[Line; COLUMNS_MAX], leaves: &Leaves<T>, sums: &mut [T]) {
     // The answers of one tree are written while those of the tree before are used: a word is read long after its write.
@@ -460,7 +457,6 @@ fn choose_of_8(words: &[u64; 8], bits: [u64; 3]) -> u64 {
     choose(bits[2], two[0], two[1])
 }
 
-#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx512vbmi,avx512bitalg,bmi1,bmi2,lzcnt,popcnt")]
 fn planes_block<T: Real>(model: &Planes, columns: &[Line; COLUMNS_MAX], leaves: &Leaves<T>, sums: &mut [T]) {
     let mut buffers: [Answers; 2] = [[0; 256]; 2];

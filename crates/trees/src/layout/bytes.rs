@@ -5,20 +5,25 @@ use std::sync::Arc;
 use super::input::Input;
 use super::instructions::Level;
 use super::perfect::{Perfect, SLICED_DEPTH_MAX};
-use super::quant::{BLOCK_ROWS, COLUMNS_MAX, Line, Quantiser, RowBytes};
-use super::scorer::{PACKED_LEAVES, Packed, Planes, TRANSPOSED_LEAVES, Transposed};
-use super::shape::{Leaves, Shape, shapes};
+use super::quant::{Index, Line, Quantiser, RowBytes, COLUMNS_MAX};
+use super::ranked::Ranked;
+use super::scorer::{Packed, Planes, Transposed, PACKED_LEAVES, TRANSPOSED_LEAVES};
+use super::shape::{shapes, Leaves, Shape};
 use super::table::Table;
 use crate::forest::{Forest, Real};
 use crate::model::Layout;
 
+/// Bytes up to which a table is the best there is, whatever the instructions.
+const SMALL_TABLE_MAX: usize = 128 << 10;
+
 /// How one row is evaluated.
 #[derive(Clone, Debug)]
-pub(crate) enum Single {
+pub(crate) enum Single<T> {
     Perfect(Arc<Perfect>),
     Transposed(Transposed),
     Packed(Packed),
     Table(Table),
+    Ranked(Ranked<T>),
 }
 
 /// How a block of rows is evaluated.
@@ -32,7 +37,7 @@ pub(crate) enum Batch {
 #[derive(Clone, Debug)]
 pub(crate) struct Bytes<T> {
     pub(crate) quantiser: Quantiser,
-    pub(crate) single: Single,
+    pub(crate) single: Single<T>,
     /// Which of `leaves` go with `single`.
     pub(crate) single_leaves: usize,
     /// For blocks of rows, with which of `leaves` go with it.
@@ -48,11 +53,17 @@ impl<T: Real> Bytes<T> {
             return None;
         }
         let (quantiser, index) = Quantiser::new(forest)?;
-        let shapes = shapes(forest, &index)?;
         let outputs: Vec<u32> = forest.trees.iter().map(|tree| tree.output).collect();
-        let (single, leaves) = single(&shapes, &outputs, &quantiser, wanted, level)?;
+        let shapes = shapes(forest, &index);
+        let found = shapes.as_ref().and_then(|shapes| single(shapes, &outputs, &quantiser, wanted, level));
+        // Nodes of float64 are four times as large as ranked ones, those of float32 only twice: less than ranking costs.
+        let pays = wanted == Layout::Ranked || wanted == Layout::Auto && quantiser.is_double();
+        let ranked = || pays.then(|| ranked(forest, &index, &quantiser));
+        let (single, leaves) = found.or_else(|| ranked().flatten())?;
         let mut leaves = vec![leaves];
-        let batch = level.is_avx512().then(|| batch(&shapes, &outputs, &single, &mut leaves)).flatten();
+        let batch = shapes
+            .filter(|_| level.is_avx512() && wanted != Layout::Ranked)
+            .and_then(|shapes| batch(&shapes, &outputs, &single, &mut leaves));
         Some(Self { quantiser, single, single_leaves: 0, batch, leaves, level })
     }
 
@@ -68,7 +79,7 @@ impl<T: Real> Bytes<T> {
         }
     }
 
-    /// Adds the leaves of up to [`BLOCK_ROWS`] rows (`first` and how many) to `sums`, which holds [`BLOCK_ROWS`] numbers for
+    /// Adds the leaves of up to 64 rows (`first` and how many) to `sums`, which holds 64 numbers for
     /// each output. `false`, and nothing done, if there is no way for blocks.
     #[inline]
     pub(crate) fn block(
@@ -81,21 +92,49 @@ impl<T: Real> Bytes<T> {
         match (self.level, &self.batch) {
             #[cfg(target_arch = "x86_64")]
             (Level::Avx512(avx512), Some(batch)) => avx512.block(self, batch, input, rows, columns, sums),
-            _ => return false,
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx2(avx2), _) => return avx2.block(self, input, rows, columns, sums),
+            _ => return self.block_portable(input, rows, columns, sums),
         }
         true
+    }
+
+    /// [`Bytes::block`] by the portable code: for packed nodes, whose walk gains from staying with a few trees.
+    #[inline(always)]
+    pub(crate) fn block_portable(
+        &self,
+        input: impl Input<T>,
+        (first, count): (usize, usize),
+        lines: &mut [Line; COLUMNS_MAX],
+        sums: &mut [T],
+    ) -> bool {
+        let Single::Ranked(ranked) = &self.single else { return false };
+        let (rows, _) = lines.as_chunks_mut();
+        for (bytes, row) in rows.iter_mut().zip(first..first + count) {
+            self.quantise_portable(input, row, bytes);
+        }
+        ranked.block(&mut rows.as_flattened_mut()[..count * 2], sums);
+        true
+    }
+
+    #[inline(always)]
+    fn quantise_portable(&self, input: impl Input<T>, row: usize, bytes: &mut RowBytes) {
+        if self.quantiser.is_double() {
+            self.quantiser.row::<true>(|feature| input.value(row, feature), bytes);
+        } else {
+            self.quantiser.row::<false>(|feature| input.value(row, feature), bytes);
+        }
     }
 
     #[inline(always)]
     pub(crate) fn row_portable(&self, input: impl Input<T>, row: usize, sums: &mut [T]) {
         let mut bytes: RowBytes = [Line([0; 64]); 2];
-        if self.quantiser.is_double() {
-            self.quantiser.row::<true>(|feature| input.value(row, feature), &mut bytes);
-        } else {
-            self.quantiser.row::<false>(|feature| input.value(row, feature), &mut bytes);
-        }
-        if let Single::Table(table) = &self.single {
-            table.row(&bytes, &self.leaves[self.single_leaves], sums);
+        self.quantise_portable(input, row, &mut bytes);
+        match &self.single {
+            Single::Table(table) => table.row(&bytes, &self.leaves[self.single_leaves], sums),
+            Single::Ranked(ranked) => ranked.row(&mut bytes, sums),
+            // Chosen only with instructions that have kernels for them.
+            Single::Perfect(_) | Single::Transposed(_) | Single::Packed(_) => {}
         }
     }
 
@@ -105,6 +144,7 @@ impl<T: Real> Bytes<T> {
             Single::Perfect(_) => "perfect",
             Single::Transposed(_) | Single::Packed(_) => "scorer",
             Single::Table(_) => "table",
+            Single::Ranked(_) => "ranked",
         }
     }
 
@@ -115,6 +155,7 @@ impl<T: Real> Bytes<T> {
             Single::Transposed(transposed) => transposed.bytes(),
             Single::Packed(packed) => packed.bytes(),
             Single::Table(table) => table.bytes(),
+            Single::Ranked(ranked) => ranked.bytes(),
         };
         let batch = match &self.batch {
             Some((Batch::Planes(planes), _)) => planes.bytes(),
@@ -126,6 +167,12 @@ impl<T: Real> Bytes<T> {
     }
 }
 
+/// Packed nodes, which hold their leaves themselves.
+fn ranked<T: Real>(forest: &Forest<T>, index: &Index, quantiser: &Quantiser) -> Option<(Single<T>, Leaves<T>)> {
+    let ranked = Ranked::new(forest, index, quantiser.columns.len())?;
+    Some((Single::Ranked(ranked), Leaves::new(1, std::iter::empty(), Vec::new())))
+}
+
 /// The way for one row.
 fn single<T: Real>(
     shapes: &[Shape<T>],
@@ -133,7 +180,7 @@ fn single<T: Real>(
     quantiser: &Quantiser,
     wanted: Layout,
     level: Level,
-) -> Option<(Single, Leaves<T>)> {
+) -> Option<(Single<T>, Leaves<T>)> {
     let most = shapes.iter().map(|shape| shape.leaves.len()).max()?;
     let depth = shapes.iter().map(|shape| shape.depth).max()?;
     let in_order = |stride| Leaves::new(stride, shapes.iter().map(|shape| shape.leaves.clone()), outputs.to_vec());
@@ -157,11 +204,15 @@ fn single<T: Real>(
         Layout::Perfect if fast => perfect(),
         Layout::Scorer if fast => scorer(),
         Layout::Auto => {
-            let small = table(super::table::BYTES_MAX);
+            let small = table(if level.has_wide_words() { super::table::BYTES_MAX } else { SMALL_TABLE_MAX });
             if small.is_some() || !fast {
                 return small;
             }
-            if most <= TRANSPOSED_LEAVES || depth > super::perfect::DEPTH_MAX { scorer() } else { perfect() }
+            if most <= TRANSPOSED_LEAVES || depth > super::perfect::DEPTH_MAX {
+                scorer()
+            } else {
+                perfect()
+            }
         }
         _ => None,
     }
@@ -171,7 +222,7 @@ fn single<T: Real>(
 fn batch<T: Real>(
     shapes: &[Shape<T>],
     outputs: &[u32],
-    single: &Single,
+    single: &Single<T>,
     leaves: &mut Vec<Leaves<T>>,
 ) -> Option<(Batch, usize)> {
     let depth = shapes.iter().map(|shape| shape.depth).max()?;
@@ -185,7 +236,7 @@ fn batch<T: Real>(
         return Some((Batch::Sliced(Arc::new(perfect)), leaves.len() - 1));
     }
     let planes = Planes::new(shapes)?;
-    let in_order = !matches!(single, Single::Perfect(_));
+    let in_order = !matches!(single, Single::Perfect(_) | Single::Ranked(_));
     if !in_order {
         let stride = most.next_power_of_two().max(32);
         leaves.push(Leaves::new(stride, shapes.iter().map(|shape| shape.leaves.clone()), outputs.to_vec()));

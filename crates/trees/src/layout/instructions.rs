@@ -55,6 +55,15 @@ impl Level {
         matches!(instructions, Instructions::Auto | Instructions::Portable).then_some(Self::Portable)
     }
 
+    /// Whether joining the lines of a large table is faster than a walk: with AVX2. (AVX-512 has better ways than either.)
+    pub(crate) fn has_wide_words(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => true,
+            _ => false,
+        }
+    }
+
     pub(crate) fn is_avx512(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]

@@ -7,6 +7,7 @@ mod input;
 mod instructions;
 mod perfect;
 mod quant;
+mod ranked;
 mod scorer;
 mod shape;
 mod table;
@@ -25,7 +26,7 @@ use crate::forest::{Forest, Real};
 use crate::interleaved::Interleaved;
 use crate::model::Layout;
 use bytes::Bytes;
-use quant::{BLOCK_ROWS, COLUMNS_MAX, Line};
+use quant::{Line, BLOCK_ROWS, COLUMNS_MAX};
 
 /// Rows from which on a block pays: it costs as much with one row as with 64.
 const BATCH_ROWS_MIN: usize = 24;
@@ -56,7 +57,7 @@ impl<T: Real> Fast<T> {
             Layout::Plain => Some(Self::Plain),
             Layout::Auto => bytes().or_else(walked).or(Some(Self::Plain)),
             Layout::Interleaved => walked(),
-            Layout::Table | Layout::Perfect | Layout::Scorer => bytes(),
+            Layout::Ranked | Layout::Table | Layout::Perfect | Layout::Scorer => bytes(),
         };
         found.ok_or_else(|| {
             LoadError::unsupported(Place::part("layout"), format!("layout {layout:?} for this model on this processor"))

@@ -9,7 +9,7 @@ use super::quant::{Quantiser, RowBytes};
 use super::shape::{Leaves, Shape};
 use crate::forest::Real;
 
-/// Bytes a table may have: what the second cache of today's processors holds with room to spare.
+/// Bytes a table may have with AVX2: what the second cache of today's processors holds.
 pub(crate) const BYTES_MAX: usize = 1 << 20;
 
 /// Words that are joined at a time.

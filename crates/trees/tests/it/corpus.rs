@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use millstream_trees::{Format, Layout, LoadOptions, Model, Output, Rows, Scratch};
+use millstream_trees::{Format, Instructions, Layout, LoadOptions, Model, Output, Rows, Scratch};
 use serde_json::Value;
 
 use crate::npy;
@@ -154,24 +154,42 @@ fn every_case_gives_the_frameworks_numbers() {
 }
 
 #[test]
-fn layouts_and_batches_change_no_bit() {
+fn layouts_instructions_and_batches_change_no_bit() {
+    let mut layouts = std::collections::BTreeSet::new();
     for manifest in manifests() {
         for (case, _) in manifest.cases() {
             let path = manifest.folder.join(case["model"].as_str().unwrap());
-            let fast = Model::load(&path, &LoadOptions::default()).unwrap();
             let plain = Model::load(&path, &LoadOptions { layout: Layout::Plain, ..LoadOptions::default() }).unwrap();
-            let rows = manifest.input(case["input"].as_str().unwrap(), &fast);
+            let rows = manifest.input(case["input"].as_str().unwrap(), &plain);
             for output in [Output::Raw, Output::Prediction, Output::Class] {
-                if fast.outputs(output) == 0 {
+                if plain.outputs(output) == 0 {
                     continue;
                 }
                 let wanted = predict(&plain, &rows, output, 1);
-                for (model, batch) in [(&fast, 1), (&fast, 7), (&fast, 64), (&fast, 1000), (&plain, 1000)] {
-                    let seen = predict(model, &rows, output, batch);
-                    let differ = seen.iter().zip(&wanted).filter(|&(&a, &b)| !same(a, b)).count();
-                    assert_eq!(differ, 0, "{} {:?}, {output:?}, batch {batch}", case["id"], model.layout());
+                for (layout, instructions) in ways() {
+                    let options = LoadOptions { layout, instructions, ..LoadOptions::default() };
+                    // A layout that was asked for and can't hold the model is refused; an automatic one never is.
+                    let Ok(model) = Model::load(&path, &options) else {
+                        assert_ne!(layout, Layout::Auto, "{}", case["id"]);
+                        continue;
+                    };
+                    layouts.insert((model.layout(), format!("{instructions:?}")));
+                    for batch in [1, 7, 64, 1000] {
+                        let seen = predict(&model, &rows, output, batch);
+                        let differ = seen.iter().zip(&wanted).filter(|&(&a, &b)| !same(a, b)).count();
+                        assert_eq!(differ, 0, "{} {layout:?} {instructions:?} {output:?}, batch {batch}", case["id"]);
+                    }
                 }
             }
         }
     }
+    println!("{layouts:?}");
+}
+
+/// Every layout with all instructions that this processor has.
+pub fn ways() -> impl Iterator<Item = (Layout, Instructions)> {
+    let layouts = [Layout::Auto, Layout::Interleaved, Layout::Table, Layout::Perfect, Layout::Scorer];
+    let instructions = [Instructions::Portable, Instructions::Avx2, Instructions::Avx512];
+    let instructions = instructions.into_iter().filter(|instructions| instructions.available());
+    instructions.flat_map(move |instructions| layouts.map(|layout| (layout, instructions)))
 }

@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
-use millstream_trees::{Layout, LoadOptions, Model, Output, Rows, Scratch};
+use millstream_trees::{Instructions, Layout, LoadOptions, Model, Output, Rows, Scratch};
 use proptest::prelude::*;
 
+use crate::corpus::ways;
 use crate::memory;
 
-const FEATURES: usize = 5;
+const FEATURES: usize = 24;
 
 /// A tree as nested splits.
 #[derive(Clone, Debug)]
@@ -41,15 +42,23 @@ const SPECIAL: [f64; 20] = [
 ];
 
 fn number() -> impl Strategy<Value = f64> {
-    prop_oneof![3 => prop::sample::select(&SPECIAL), 2 => -2.0..2.0f64]
+    let special = || prop::sample::select(&SPECIAL);
+    prop_oneof![
+        6 => special(),
+        4 => -2.0..2.0f64,
+        // One step beside a number, in either type; several float64 that round to one float32.
+        1 => special().prop_map(f64::next_up),
+        1 => special().prop_map(f64::next_down),
+        1 => special().prop_map(|x| f64::from((x as f32).next_up())),
+        1 => special().prop_map(|x| f64::from((x as f32).next_down())),
+        1 => (0..40i32).prop_map(|k| 1.0 + f64::from(k) * 1e-9),
+    ]
 }
 
-fn tree() -> impl Strategy<Value = Node> {
+fn tree(depth: u32, size: u32) -> impl Strategy<Value = Node> {
     let leaf = (-1.0..1.0f64).prop_map(Node::Leaf);
-    leaf.prop_recursive(6, 40, 2, |inner| {
-        // The layout refuses −∞ as a threshold; nothing is left of it.
-        let finite = number().prop_map(|threshold| threshold.max(f64::MIN));
-        (0..FEATURES, finite, any::<bool>(), 0..3u8, inner.clone(), inner).prop_map(
+    leaf.prop_recursive(depth, size, 2, |inner| {
+        (0..FEATURES, number(), any::<bool>(), 0..3u8, inner.clone(), inner).prop_map(
             |(feature, threshold, missing_left, missing_kind, left, right)| Node::Split {
                 feature,
                 threshold,
@@ -86,7 +95,7 @@ impl Columns {
         self.left.push(-1);
         self.right.push(-1);
         self.feature.push(feature);
-        self.condition.push((condition as f32).max(f32::MIN));
+        self.condition.push(condition as f32);
         self.default_left.push(u8::from(missing_left));
         if let Node::Split { children, .. } = node {
             self.left[at] = self.add(&children.0);
@@ -190,39 +199,100 @@ fn predict(model: &Model, rows: &[f64], output: Output, batch: usize) -> Vec<u64
     out.into_iter().map(f64::to_bits).collect()
 }
 
-fn check(text: &str, rows: &[f64]) {
-    let fast = Model::from_bytes(text.as_bytes(), &LoadOptions::default()).unwrap();
-    let plain =
-        Model::from_bytes(text.as_bytes(), &LoadOptions { layout: Layout::Plain, ..LoadOptions::default() }).unwrap();
-    assert_eq!((fast.layout(), plain.layout()), ("interleaved", "plain"));
-    for output in [Output::Raw, Output::Prediction, Output::Class] {
-        let wanted = predict(&plain, rows, output, 1);
-        for batch in [1, 3, 1000] {
-            assert_eq!(predict(&fast, rows, output, batch), wanted, "{output:?}, batch {batch}");
+/// Checks every layout against the plain evaluator; gives the layouts that were used.
+fn check(text: &str, rows: &[f64]) -> Vec<&'static str> {
+    let load = |layout, instructions| {
+        Model::from_bytes(text.as_bytes(), &LoadOptions { layout, instructions, ..LoadOptions::default() })
+    };
+    let plain = load(Layout::Plain, Instructions::Auto).unwrap();
+    let wanted = [Output::Raw, Output::Prediction, Output::Class].map(|output| predict(&plain, rows, output, 1));
+    let mut used = Vec::new();
+    for (layout, instructions) in ways() {
+        let Ok(fast) = load(layout, instructions) else {
+            assert_ne!(layout, Layout::Auto);
+            continue;
+        };
+        used.push(fast.layout());
+        for (output, wanted) in [Output::Raw, Output::Prediction, Output::Class].into_iter().zip(&wanted) {
+            for batch in [1, 3, 30, 1000] {
+                let seen = predict(&fast, rows, output, batch);
+                assert_eq!(&seen, wanted, "{} {instructions:?}, {output:?}, batch {batch}", fast.layout());
+            }
         }
+        check_kinds_of_rows(&fast, rows);
     }
+    used
+}
+
+/// The same rows as float32, as float64 and as columns.
+fn check_kinds_of_rows(model: &Model, rows: &[f64]) {
+    let count = rows.len() / FEATURES;
+    let mut scratch = Scratch::new();
+    let mut raw = |rows: Rows<'_>| {
+        let mut out = vec![0.0; count * model.outputs(Output::Raw)];
+        model.predict(rows, Output::Raw, &mut out, &mut scratch).unwrap();
+        out.into_iter().map(f64::to_bits).collect::<Vec<_>>()
+    };
+    let columns: Vec<Vec<f64>> = (0..FEATURES).map(|f| rows[f..].iter().step_by(FEATURES).copied().collect()).collect();
+    let columns: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+    assert_eq!(raw(Rows::Columns(&columns)), raw(Rows::F64(rows)), "columns differ from rows");
     let singles: Vec<f32> = rows.iter().map(|&x| x as f32).collect();
     let doubles: Vec<f64> = singles.iter().map(|&x| f64::from(x)).collect();
-    let (mut a, mut b) = (vec![0.0; rows.len() / FEATURES * fast.outputs(Output::Raw)], Vec::new());
-    b.resize(a.len(), 0.0);
-    fast.predict(Rows::F32(&singles), Output::Raw, &mut a, &mut Scratch::new()).unwrap();
-    fast.predict(Rows::F64(&doubles), Output::Raw, &mut b, &mut Scratch::new()).unwrap();
-    assert!(
-        a.iter().zip(&b).all(|(a, b)| a.to_bits() == b.to_bits()),
-        "float32 rows differ from the same rows in float64"
-    );
+    assert_eq!(raw(Rows::F32(&singles)), raw(Rows::F64(&doubles)), "float32 rows differ from the same rows in float64");
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
     #[test]
-    fn the_fast_layout_gives_the_plain_bits(
-        trees in prop::collection::vec(tree(), 3..14),
+    fn small_trees_in_every_layout_give_the_plain_bits(
+        trees in prop::collection::vec(tree(6, 40), 3..14),
+        repeat in 1..8usize,
         classes in 1..4usize,
         rows in rows(),
     ) {
+        // More trees than a group of any layout holds.
+        let trees: Vec<Node> = trees.iter().cycle().take(trees.len() * repeat).cloned().collect();
         let whole = trees.len() / classes * classes;
         check(&xgboost(&trees[..whole], classes), &rows);
         check(&lightgbm(&trees[..whole], classes), &rows);
+    }
+
+    #[test]
+    fn large_trees_in_every_layout_give_the_plain_bits(
+        trees in prop::collection::vec(tree(12, 300), 1..5),
+        rows in rows(),
+    ) {
+        check(&xgboost(&trees, 1), &rows);
+        check(&lightgbm(&trees, 1), &rows);
+    }
+}
+
+#[test]
+fn each_layout_is_used_where_it_can_be() {
+    // A full tree of so many levels, on every feature in turn.
+    fn full(levels: usize, seed: usize) -> Node {
+        if levels == 0 {
+            return Node::Leaf(seed as f64 * 0.37 % 1.0);
+        }
+        let children = Box::new((full(levels - 1, seed * 2 + 1), full(levels - 1, seed * 2 + 2)));
+        let threshold = (seed * 7919 % 1009) as f64 / 1009.0;
+        let (missing_left, missing_kind) = (seed.is_multiple_of(2), (seed % 3) as u8);
+        Node::Split { feature: seed % FEATURES, threshold, missing_left, missing_kind, children }
+    }
+    let rows: Vec<f64> =
+        (0..70 * FEATURES).map(|k| if k % 11 == 0 { f64::NAN } else { (k * 31 % 1009) as f64 / 1009.0 }).collect();
+    let mut used = std::collections::BTreeSet::new();
+    for levels in 1..=9 {
+        for count in [1, 33, 70] {
+            let trees: Vec<Node> = (0..count).map(|tree| full(levels, tree)).collect();
+            used.extend(check(&xgboost(&trees, 1), &rows));
+            used.extend(check(&lightgbm(&trees, 1), &rows));
+        }
+    }
+    assert!(used.contains("interleaved") && used.contains("table"), "{used:?}");
+    if Instructions::Avx512.available() {
+        assert!(used.contains("perfect") && used.contains("scorer"), "{used:?}");
     }
 }
 
@@ -253,7 +323,11 @@ fn slices_that_do_not_fit_are_refused() {
     let message = |rows: &[f64], out: usize, scratch: &mut Scratch| {
         model.predict(Rows::F64(rows), Output::Raw, &mut vec![0.0; out], scratch).map_err(|e| e.to_string())
     };
-    assert_eq!(message(&[0.0; 7], 1, &mut scratch).unwrap_err(), "7 values are no whole number of rows of 5 features");
-    assert_eq!(message(&[0.0; 10], 1, &mut scratch).unwrap_err(), "the output holds 1 numbers, 2 rows of 1 need 2");
+    assert_eq!(message(&[0.0; 7], 1, &mut scratch).unwrap_err(), "7 values are no whole number of rows of 24 features");
+    let rows = [0.0; 2 * FEATURES];
+    assert_eq!(message(&rows, 1, &mut scratch).unwrap_err(), "the output holds 1 numbers, 2 rows of 1 need 2");
     assert_eq!(message(&[], 0, &mut scratch), Ok(()));
+    let columns: Vec<&[f64]> = vec![&rows[..2]; FEATURES - 1];
+    let error = model.predict(Rows::Columns(&columns), Output::Raw, &mut [0.0; 2], &mut scratch).unwrap_err();
+    assert_eq!(error.to_string(), "23 columns of 2 to 2 values, the model has 24 features");
 }
