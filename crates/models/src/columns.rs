@@ -1,4 +1,4 @@
-//! From Arrow columns to the row-major numbers that models take.
+//! From Arrow columns to the columns of numbers that models take.
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
 use arrow::datatypes::{DataType, Float64Type, Int32Type};
@@ -45,19 +45,21 @@ impl<'a> Column<'a> {
         }
     }
 
-    /// Writes the rows from `first` on into every `stride`th place of `out`.
-    pub(crate) fn write(&self, first: usize, out: &mut [f64], stride: usize) {
-        let places = out.iter_mut().step_by(stride);
+    /// Appends the column's numbers with nulls as NaN, if it has nulls.
+    pub(crate) fn fill(&self, filled: &mut Vec<f64>) {
+        if let Self::Numbers(array) = self
+            && array.null_count() > 0
+        {
+            filled.extend(array.iter().map(|number| number.unwrap_or(f64::NAN)));
+        }
+    }
+
+    /// The column's numbers, NaN for nulls: those of the array if it has none, else the next ones that were filled in.
+    pub(crate) fn values<'b>(&'b self, filled: &mut &'b [f64]) -> &'b [f64] {
         match self {
-            Self::Codes(codes) => places.zip(codes.iter().skip(first)).for_each(|(place, &code)| *place = code),
-            Self::Numbers(array) if array.null_count() == 0 => {
-                places.zip(array.values().iter().skip(first)).for_each(|(place, &number)| *place = number);
-            }
-            Self::Numbers(array) => {
-                for (row, place) in (first..array.len()).zip(places) {
-                    *place = if array.is_null(row) { f64::NAN } else { array.value(row) };
-                }
-            }
+            Self::Codes(codes) => codes,
+            Self::Numbers(array) if array.null_count() == 0 => array.values(),
+            Self::Numbers(array) => filled.split_off(..array.len()).unwrap_or_default(),
         }
     }
 }

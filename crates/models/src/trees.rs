@@ -13,9 +13,6 @@ use crate::ModelFormat;
 use crate::codes::{DAMAGED, INPUTS, NOT_A_MODEL, OUTPUT, UNREADABLE, UNSUPPORTED};
 use crate::columns::Column;
 
-/// Rows that are turned around and predicted together: bounds the scratch memory of a thread.
-const BLOCK_ROWS: usize = 256;
-
 thread_local! {
     /// A thread's memory for predicting, shared by all models: grown once, never per call.
     static BUFFERS: RefCell<Buffers> = RefCell::default();
@@ -23,8 +20,8 @@ thread_local! {
 
 #[derive(Default)]
 struct Buffers {
-    /// One block of inputs, row after row.
-    rows: Vec<f64>,
+    /// The columns of a batch that have nulls, one after another: as large as the largest batch makes it.
+    filled: Vec<f64>,
     scratch: Scratch,
 }
 
@@ -94,19 +91,17 @@ impl TreeModel {
 
     fn numbers(&self, inputs: &[ArrayRef], output: Output) -> Result<Vec<f64>> {
         let (columns, rows) = self.columns(inputs)?;
-        let (width, outputs) = (columns.len(), self.model.outputs(output));
-        let mut out = vec![0.0; rows * outputs];
-        BUFFERS.with_borrow_mut(|Buffers { rows: block, scratch }| {
-            for (index, out) in out.chunks_mut(BLOCK_ROWS * outputs.max(1)).enumerate() {
-                block.resize(out.len() / outputs.max(1) * width, 0.0);
-                for (place, column) in columns.iter().enumerate() {
-                    column.write(index * BLOCK_ROWS, block.get_mut(place..).unwrap_or_default(), width);
-                }
-                let predicted = self.model.predict(Rows::F64(block), output, out, scratch);
-                predicted.map_err(|e| Error::new(INPUTS, "the inputs don't fit the model").because(e))?;
-            }
-            Ok(out)
-        })
+        let mut out = vec![0.0; rows * self.model.outputs(output)];
+        BUFFERS.with_borrow_mut(|Buffers { filled, scratch }| {
+            // Where columns have nulls, a copy that shows them as NaN; the others are read where they stand.
+            filled.clear();
+            columns.iter().for_each(|column| column.fill(filled));
+            let mut filled = filled.as_slice();
+            let values: Vec<&[f64]> = columns.iter().map(|column| column.values(&mut filled)).collect();
+            let predicted = self.model.predict(Rows::Columns(&values), output, &mut out, scratch);
+            predicted.map_err(|e| Error::new(INPUTS, "the inputs don't fit the model").because(e))
+        })?;
+        Ok(out)
     }
 }
 
