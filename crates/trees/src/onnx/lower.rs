@@ -69,7 +69,8 @@ pub(super) fn lower<T: Real>(
                         missing = false;
                     }
                 }
-                sets.push(exact::<T>(members, rounded));
+                let whole = if mode == Mode::Member && !(rounded && spec.double) { whole_set(&members) } else { None };
+                sets.push(whole.unwrap_or_else(|| exact::<T>(members, rounded)));
                 let set = sets.len() as u32 - 1;
                 Node::Category { feature: column, set, found_left: true, missing_left: missing, left, right }
             }
@@ -120,6 +121,19 @@ impl Chain<'_, '_> {
         }
         Ok(next)
     }
+}
+
+/// A set of whole numbers in which ONNX Runtime looks values up with their fractions cut off: it does so where a set
+/// has many members, or great ones. `None` for other sets, and for members that can't be looked up like that.
+fn whole_set(members: &[f64]) -> Option<CategorySet> {
+    const FEW: usize = 31;
+    const SMALL: f64 = 30.0;
+    if members.len() < FEW && members.iter().all(|member| (0.0..=SMALL).contains(member)) {
+        return None;
+    }
+    let code =
+        |&member: &f64| (member.fract() == 0.0 && (0.0..2_147_483_648.0).contains(&member)).then_some(member as u32);
+    members.iter().map(code).collect::<Option<Vec<u32>>>().map(CategorySet::of)
 }
 
 /// A set of values. Values rounded to float32 equal none that is no float32.
