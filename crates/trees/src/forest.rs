@@ -12,7 +12,6 @@ pub(crate) trait Real:
     const INFINITY: Self;
     const NEG_INFINITY: Self;
     const NAN: Self;
-    fn from_f32(v: f32) -> Self;
     fn from_f64(v: f64) -> Self;
     fn to_f64(self) -> f64;
     fn mul_add_plain(self, factor: Self, addend: Self) -> Self;
@@ -30,10 +29,6 @@ macro_rules! real {
             const INFINITY: Self = $type::INFINITY;
             const NEG_INFINITY: Self = $type::NEG_INFINITY;
             const NAN: Self = $type::NAN;
-            #[inline]
-            fn from_f32(v: f32) -> Self {
-                v as $type
-            }
             #[inline]
             fn from_f64(v: f64) -> Self {
                 v as $type

@@ -11,6 +11,8 @@ mod ranked;
 mod scorer;
 mod shape;
 mod table;
+#[cfg(test)]
+mod tests;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
