@@ -4,7 +4,7 @@
 //! cargo run --release -p millstream-trees --example bench -- model.json [LAYOUT [INSTRUCTIONS]]
 //! ```
 //!
-//! LAYOUT is auto, plain, interleaved, table, perfect or scorer; INSTRUCTIONS auto, portable, avx2 or avx512.
+//! LAYOUT is auto, plain, interleaved, ranked, table, perfect or scorer; INSTRUCTIONS auto, portable, avx2 or avx512.
 //!
 //! Rows are drawn at random, with a twentieth of the values missing; each figure is the best of several rounds.
 
@@ -22,6 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         None | Some("auto") => Layout::Auto,
         Some("plain") => Layout::Plain,
         Some("interleaved") => Layout::Interleaved,
+        Some("ranked") => Layout::Ranked,
         Some("table") => Layout::Table,
         Some("perfect") => Layout::Perfect,
         Some("scorer") => Layout::Scorer,

@@ -46,3 +46,8 @@ pub use feature::{Categories, CategoryNames, Feature};
 pub use format::Format;
 pub use layout::Instructions;
 pub use model::{Description, Layout, LoadOptions, Model, Output, Rows, Scratch};
+
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
