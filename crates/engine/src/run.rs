@@ -18,7 +18,7 @@ use crate::changes;
 use crate::clock::{Clock, SystemClock};
 use crate::codes::{PARTITIONS_CHANGED, THREAD_FAILED};
 use crate::committer::{Committer, CommitterParts, NamedSink};
-use crate::live::{Live, Phase, Summary};
+use crate::live::{Live, Phase, Stages, Summary};
 use crate::messages::{COMMITTER_QUEUE_MAX, NOTICES_MAX, STARTS_MAX};
 use crate::owned::{StageClock, Surroundings};
 use crate::plan::Plan;
@@ -203,7 +203,7 @@ fn drive(
 ) -> Result<Option<Duration>> {
     let keep = plan.settings.snapshots_keep;
     let stores: Vec<Arc<dyn Store>> = lanes.committers.iter().map(|c| c.store.clone()).collect();
-    let committers: Vec<Committer> = thread::scope(|scope| {
+    let ended: Vec<(Stages, Option<Duration>)> = thread::scope(|scope| {
         scope.spawn(move || write_snapshots(&snapshots_out, snapshots, keep));
         for starter in lanes.starters {
             scope.spawn(move || starter.run());
@@ -217,7 +217,8 @@ fn drive(
                     if result.is_err() {
                         live.stop();
                     }
-                    result.map(|()| committer)
+                    // The rest of the committer goes here: the snapshot writer waits for it to hang up.
+                    result.map(|()| (std::mem::take(&mut committer.stages), committer.first_output))
                 })
             })
             .collect();
@@ -253,11 +254,11 @@ fn drive(
         live.end();
         // What ended a committer ended its workers: its error is the cause.
         let joined = committing.into_iter().map(|c| c.join().unwrap_or_else(|_| Err(died("a committer"))));
-        let committers = joined.collect::<Result<Vec<_>>>()?;
-        failed.map_or(Ok(committers), Err)
+        let ended = joined.collect::<Result<Vec<_>>>()?;
+        failed.map_or(Ok(ended), Err)
     })?;
-    committers.iter().for_each(|committer| live.merge_stages(&committer.stages));
-    Ok(committers.iter().filter_map(|committer| committer.first_output).min())
+    ended.iter().for_each(|(stages, _)| live.merge_stages(stages));
+    Ok(ended.iter().filter_map(|(_, first_output)| *first_output).min())
 }
 
 fn died(who: &str) -> Error {

@@ -2,11 +2,12 @@
 //! after `recover` exactly they.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use millstream_connectors::{Env, SinkSpec, codes};
 use millstream_core::{Receipt, Sink, Store, TaskId};
 
-use crate::support::{Committed, chunk, env, open, parts, read, sink};
+use crate::support::{Committed, chunk, env, open, parts, read, recover, sink};
 
 fn stage(env: &Env, sink: &mut dyn Sink, spec: &dyn SinkSpec, rows: std::ops::Range<i64>) -> Receipt {
     let log = env.log().unwrap();
@@ -21,13 +22,13 @@ fn json(rows: std::ops::Range<i64>) -> String {
 /// An epoch that goes well.
 fn epoch(env: &Env, sink: &mut dyn Sink, spec: &dyn SinkSpec, rows: std::ops::Range<i64>) -> Committed {
     let receipt = stage(env, sink, spec, rows);
-    sink.publish().unwrap();
+    sink.publish(&[]).unwrap();
     vec![(TaskId::new(0), receipt)]
 }
 
-fn recovered(spec: &dyn SinkSpec, env: &Env, committed: &Committed) -> Box<dyn Sink> {
+fn recovered(spec: &dyn SinkSpec, env: &Arc<Env>, committed: &Committed) -> Box<dyn Sink> {
     let mut sink = open(spec, env, 1);
-    sink.recover(committed).unwrap();
+    recover(sink.as_mut(), 1, committed).unwrap();
     sink
 }
 
@@ -41,14 +42,14 @@ fn rows_appear_at_publish_and_not_before() {
     assert_eq!(read(&file), "");
     stage(&env, sink.as_mut(), spec.as_ref(), 0..3);
     assert_eq!(read(&file), "");
-    sink.publish().unwrap();
+    sink.publish(&[]).unwrap();
     assert_eq!(read(&file), json(0..3));
-    sink.publish().unwrap();
+    sink.publish(&[]).unwrap();
     assert_eq!(read(&file), json(0..3));
     // A commit that failed is staged again, perhaps with more rows.
     stage(&env, sink.as_mut(), spec.as_ref(), 3..5);
     stage(&env, sink.as_mut(), spec.as_ref(), 3..9);
-    sink.publish().unwrap();
+    sink.publish(&[]).unwrap();
     assert_eq!(read(&file), json(0..9));
     let before = epoch(&env, sink.as_mut(), spec.as_ref(), 9..10);
     let after = epoch(&env, sink.as_mut(), spec.as_ref(), 0..0);
@@ -128,7 +129,7 @@ fn two_outputs_can_not_share_a_path() {
         let env = env(dir.path());
         let spec = sink(&format!("type: file, path: {path}"));
         let first = recovered(spec.as_ref(), &env, &vec![]);
-        let error = open(spec.as_ref(), &env, 1).recover(&[]).unwrap_err();
+        let error = recover(open(spec.as_ref(), &env, 1).as_mut(), 1, &[]).unwrap_err();
         assert!(error.message().contains("another output"), "{error}");
         drop(first);
         recovered(spec.as_ref(), &env, &vec![]);
@@ -148,7 +149,7 @@ fn torn_staging_is_noticed() {
     let bytes = std::fs::read(&staged).unwrap();
     for torn in [bytes[..10].to_vec(), [&bytes[..bytes.len() - 2], b"xx"].concat()] {
         std::fs::write(&staged, torn).unwrap();
-        let error = open(spec.as_ref(), &env, 1).recover(&[(TaskId::new(0), receipt.clone())]).unwrap_err();
+        let error = recover(open(spec.as_ref(), &env, 1).as_mut(), 1, &[(TaskId::new(0), receipt.clone())]).unwrap_err();
         assert_eq!(error.code(), codes::STAGED_DAMAGED, "{error}");
     }
 }
@@ -163,7 +164,7 @@ fn what_others_did_to_the_file_is_noticed() {
     epoch(&env, sink.as_mut(), spec.as_ref(), 0..5);
     let commits = epoch(&env, sink.as_mut(), spec.as_ref(), 5..9);
     drop(sink);
-    let recover = || open(spec.as_ref(), &env, 1).recover(&commits);
+    let recover = || recover(open(spec.as_ref(), &env, 1).as_mut(), 1, &commits);
     recover().unwrap();
 
     std::fs::write(&file, json(0..3)).unwrap();
@@ -191,7 +192,7 @@ fn what_others_did_to_the_file_is_noticed() {
     let mut sink = recovered(spec.as_ref(), &env, &commits);
     std::fs::rename(&file, dir.path().join("moved")).unwrap();
     stage(&env, sink.as_mut(), spec.as_ref(), 9..10);
-    assert_eq!(sink.publish().unwrap_err().code(), codes::OUTPUT_CHANGED);
+    assert_eq!(sink.publish(&[]).unwrap_err().code(), codes::OUTPUT_CHANGED);
     std::fs::rename(dir.path().join("moved"), &file).unwrap();
 }
 
@@ -201,7 +202,7 @@ fn what_it_did_not_write_is_left_alone() {
     let env = env(dir.path());
     std::fs::write(dir.path().join("x.ndjson"), "mine\n").unwrap();
     let spec = sink("type: file, path: x.ndjson");
-    let error = open(spec.as_ref(), &env, 1).recover(&[]).unwrap_err();
+    let error = recover(open(spec.as_ref(), &env, 1).as_mut(), 1, &[]).unwrap_err();
     assert_eq!(error.code(), codes::OUTPUT_EXISTS);
     assert_eq!(read(dir.path().join("x.ndjson")), "mine\n");
     spec.discard(&env, &[]).unwrap();
@@ -209,18 +210,18 @@ fn what_it_did_not_write_is_left_alone() {
 
     std::fs::write(dir.path().join("y-00007.parquet"), "mine").unwrap();
     let spec = sink("type: file, path: y.parquet");
-    assert_eq!(open(spec.as_ref(), &env, 1).recover(&[]).unwrap_err().code(), codes::OUTPUT_EXISTS);
+    assert_eq!(recover(open(spec.as_ref(), &env, 1).as_mut(), 1, &[]).unwrap_err().code(), codes::OUTPUT_EXISTS);
 
     let spec = sink("type: file, path: z.ndjson");
     let mut sink = recovered(spec.as_ref(), &env, &vec![]);
     let commits = epoch(&env, sink.as_mut(), spec.as_ref(), 0..5);
     drop(sink);
     let other = self::sink("type: file, path: other.ndjson");
-    let error = open(other.as_ref(), &env, 1).recover(&commits).unwrap_err();
+    let error = recover(open(other.as_ref(), &env, 1).as_mut(), 1, &commits).unwrap_err();
     assert_eq!(error.code(), codes::OUTPUT_MOVED);
     assert!(error.message().contains("z.ndjson") && error.message().contains("other.ndjson"), "{error}");
     let other = self::sink("type: file, path: z.parquet");
-    assert_eq!(open(other.as_ref(), &env, 1).recover(&commits).unwrap_err().code(), codes::BAD_RECEIPT);
+    assert_eq!(recover(open(other.as_ref(), &env, 1).as_mut(), 1, &commits).unwrap_err().code(), codes::BAD_RECEIPT);
     spec.discard(&env, &commits).unwrap();
     assert!(!dir.path().join("z.ndjson").exists());
     recovered(spec.as_ref(), &env, &vec![]);
@@ -232,7 +233,7 @@ fn several_tasks_write_a_file_each() {
     let env = env(dir.path());
     let spec = sink("type: file, path: x.ndjson");
     let mut sink = open(spec.as_ref(), &env, 2);
-    sink.recover(&[]).unwrap();
+    recover(sink.as_mut(), 2, &[]).unwrap();
     let log = env.log().unwrap();
     let mut txn = log.begin();
     let receipts: Committed = (0..2u32)
@@ -243,11 +244,11 @@ fn several_tasks_write_a_file_each() {
         .collect();
     drop(sink);
     let mut sink = open(spec.as_ref(), &env, 2);
-    sink.recover(&receipts).unwrap();
+    recover(sink.as_mut(), 2, &receipts).unwrap();
     assert_eq!(read(dir.path().join("x-0.ndjson")), json(0..3));
     assert_eq!(read(dir.path().join("x-1.ndjson")), json(10..13));
     drop(sink);
-    let error = open(spec.as_ref(), &env, 1).recover(&receipts).unwrap_err();
+    let error = recover(open(spec.as_ref(), &env, 1).as_mut(), 1, &receipts).unwrap_err();
     assert_eq!(error.code(), codes::OUTPUT_MOVED, "{error}");
 }
 
@@ -265,7 +266,7 @@ fn parquet_parts_do_not_show_the_epochs() {
             let before = parts(&dir.path().join("out"), "x").len() as i64;
             stage(&env, sink.as_mut(), spec.as_ref(), at..to);
             assert_eq!(parts(&dir.path().join("out"), "x").len() as i64, before, "not visible before the commit");
-            sink.publish().unwrap();
+            sink.publish(&[]).unwrap();
             at = to;
             assert_eq!(parts(&dir.path().join("out"), "x").len() as i64, at / 10);
         }
@@ -314,7 +315,7 @@ fn parquet_recovers_from_a_crash_at_any_point() {
                         .flatten()
                         .map(|e| (e.path(), std::fs::read(e.path()).unwrap()))
                         .collect();
-                    sink.publish().unwrap();
+                    sink.publish(&[]).unwrap();
                     for (path, bytes) in kept {
                         std::fs::write(path, bytes).unwrap();
                     }

@@ -177,7 +177,9 @@ fn a_file_that_changed_is_noticed() {
     let text = lines.concat();
     let at = |spec: &dyn SourceSpec| -> Position {
         let mut reader = opened(spec, &env);
-        reader.poll(PollLimit { records: 1500, bytes: usize::MAX }, &mut RawBatch::new(millstream_core::TaskId::new(0))).unwrap();
+        reader
+            .poll(PollLimit { records: 1500, bytes: usize::MAX }, &mut RawBatch::new(millstream_core::TaskId::new(0)))
+            .unwrap();
         reader.position()
     };
     type Dress = fn(&[u8]) -> Vec<u8>;

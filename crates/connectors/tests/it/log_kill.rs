@@ -56,7 +56,7 @@ fn child() {
                 });
                 chunk.data.extend_from_slice(&bytes);
             }
-            txn.append("t", partition as u32, &chunk, 0..2000).unwrap();
+            txn.append("t", partition as u32, &std::sync::Arc::new(chunk), 0..2000).unwrap();
         }
         let next = ends[0] + 2000;
         let commit = CommitRecord {

@@ -106,7 +106,7 @@ fn a_transaction_is_all_or_nothing() {
         JournalEntry::Artifact { at: 5, name: "model m".into(), digest: "d".into() },
     ];
     let write = |txn: &mut dyn Txn| {
-        let chunk = chunk(&["x", "y", "z"]);
+        let chunk = Arc::new(chunk(&["x", "y", "z"]));
         txn.append("a", 0, &chunk, 0..2).unwrap();
         txn.append("b", 0, &chunk, 2..3).unwrap();
         txn.append("a", 0, &chunk, 2..3).unwrap();
@@ -138,8 +138,8 @@ fn a_transaction_is_all_or_nothing() {
     assert_eq!(store.load_commits("other").unwrap(), vec![]);
     assert_eq!(store.load_journal("p", TaskId::new(3), 0).unwrap(), entries);
     assert_eq!(store.load_journal("p", TaskId::new(3), 1).unwrap(), entries[1..]);
-    assert!(store.begin().append("nope", 0, &chunk(&["x"]), 0..1).is_err());
-    assert!(store.begin().append("a", 1, &chunk(&["x"]), 0..1).is_err());
+    assert!(store.begin().append("nope", 0, &Arc::new(chunk(&["x"])), 0..1).is_err());
+    assert!(store.begin().append("a", 1, &Arc::new(chunk(&["x"])), 0..1).is_err());
     store.forget("p").unwrap();
     assert_eq!(store.load_commits("p").unwrap(), vec![]);
     assert_eq!(store.load_journal("p", TaskId::new(3), 0).unwrap(), vec![]);
@@ -252,7 +252,7 @@ fn many_threads_at_once() {
                 let mut reader = PartitionReader::open(store, "t", partition, 0).unwrap();
                 let mut seen = 0u64;
                 while seen < 1200 {
-                    let mut out = millstream_core::RawBatch::new(partition);
+                    let mut out = millstream_core::RawBatch::new(TaskId::new(partition));
                     reader.read(u64::MAX, PollLimit { records: 50, bytes: usize::MAX }, &mut out).unwrap();
                     for i in 0..out.len() {
                         assert_eq!(out.offset(i), seen);

@@ -37,8 +37,8 @@ pub fn sink(fields: &str) -> Box<dyn SinkSpec> {
     unwrap(made, &cx)
 }
 
-pub fn env(dir: &Path) -> Env {
-    Env::new(dir, ".millstream", "p", false)
+pub fn env(dir: &Path) -> Arc<Env> {
+    Arc::new(Env::new(dir, ".millstream", "p", false))
 }
 
 pub use crate::contract::{Seen, seen};
@@ -78,8 +78,18 @@ pub fn context(spec: &dyn SinkSpec) -> EncodeContext {
     }
 }
 
-pub fn open(spec: &dyn SinkSpec, env: &Env, tasks: u32) -> Box<dyn Sink> {
-    spec.open(env, tasks, &context(spec)).unwrap()
+pub fn open(spec: &dyn SinkSpec, env: &Arc<Env>, tasks: u32) -> Box<dyn Sink> {
+    spec.open(env, Some(tasks), &context(spec)).unwrap()
+}
+
+/// Recovers every task, and those beyond that have committed.
+pub fn recover(sink: &mut dyn Sink, tasks: u32, committed: &[(TaskId, Receipt)]) -> millstream_core::Result<()> {
+    let all = (0..tasks).map(TaskId::new).chain(committed.iter().map(|(task, _)| *task));
+    let all: std::collections::BTreeSet<TaskId> = all.collect();
+    all.into_iter().try_for_each(|task| {
+        let receipt = committed.iter().find(|(of, _)| *of == task).map(|(_, receipt)| receipt);
+        sink.recover(task, receipt)
+    })
 }
 
 /// A chunk with the rows `range`, as the output's own encoder makes it.
@@ -90,7 +100,7 @@ pub fn chunk(spec: &dyn SinkSpec, range: std::ops::Range<i64>) -> Chunk {
 /// The same, from partition `partition` of the input.
 pub fn chunk_of(spec: &dyn SinkSpec, range: std::ops::Range<i64>, partition: u32) -> Chunk {
     let mut chunk = Chunk::default();
-    let mut raw = RawBatch::new(partition);
+    let mut raw = RawBatch::new(TaskId::new(partition));
     for n in range.clone() {
         raw.push(n as u64, 0, None, Some(b"{}"), &[]);
     }
