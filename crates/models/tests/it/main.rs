@@ -49,6 +49,9 @@ fn a_batch_may_be_cut_anywhere() {
         "multi_l470.txt",
         "linear_l470.txt",
         "lin_multi_320.json",
+        "onnx_rf_multi_str.onnx",
+        "onnx_if_cont.onnx",
+        "onnx_pipe_imp_rf.onnx",
     ] {
         let model = model(name);
         let all = inputs(&*model, 600);
@@ -183,4 +186,22 @@ fn every_code_has_a_page() {
         let text = std::fs::read_to_string(&page).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
         assert!(text.starts_with(&format!("# {}: {}\n", code.id, code.title)), "{}", page.display());
     }
+}
+
+#[test]
+fn classes_with_names_are_strings() {
+    let model = model("onnx_rf_multi_str.onnx");
+    assert!(model.describe().starts_with("onnx skl2onnx"), "{}", model.describe());
+    let classes = model.predict(&inputs(&*model, 20), OutputKind::Class).unwrap();
+    let chances = model.predict(&inputs(&*model, 20), OutputKind::Prediction).unwrap();
+    for (class, chances) in classes.as_string::<i32>().iter().zip(chances.as_fixed_size_list().iter()) {
+        let chances = chances.unwrap();
+        let chances = chances.as_primitive::<Float64Type>().values();
+        let best = (0..chances.len()).rev().max_by(|&a, &b| chances[a].total_cmp(&chances[b])).unwrap();
+        assert_eq!(class.unwrap(), format!("c{best}"));
+    }
+    let outlier = self::model("onnx_if_cont.onnx");
+    assert_eq!(outlier.output_type(OutputKind::Class), DataType::Int64);
+    let classes = outlier.predict(&inputs(&*outlier, 20), OutputKind::Class).unwrap();
+    assert!(classes.as_primitive::<Int64Type>().values().iter().all(|class| [-1, 1].contains(class)));
 }

@@ -285,7 +285,7 @@ impl<'m, 'a> Builder<'m, 'a> {
         self.sums.push(register);
         self.has.push(has);
         let double = leaves.ty == Type::Double;
-        for (tree, values) in leaves.parts {
+        for (tree, values) in leaves.parts.iter().cloned() {
             let nodes = if double { self.double.trees[tree].nodes.len() } else { self.single.trees[tree].nodes.len() };
             self.spend(nodes.saturating_mul(4))?;
             let uses = if double { &mut self.double.uses } else { &mut self.single.uses };
@@ -379,7 +379,7 @@ impl<'m, 'a> Builder<'m, 'a> {
             let base = spec.base.first().copied().unwrap_or(0.0);
             self.spend(leaves.len())?;
             let table = leaves.iter().map(|&leaf| Binary::Add.apply(Kind::Single, first_weight(&spec, leaf), base));
-            return Ok(vec![Value::Leaves(Leaves { ty, parts: vec![(*tree, table.collect())] })]);
+            return Ok(vec![Value::Leaves(Leaves::one(ty, *tree, table.collect()))]);
         }
         self.place_all(&spec, &lowered)?;
         self.score(&spec, double && !unified, ty)

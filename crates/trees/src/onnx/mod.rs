@@ -115,6 +115,9 @@ impl Outputs {
 
 /// The score of an isolation forest before its offset is added: `-2^(-depth)`.
 fn isolation_scores(builder: &mut Builder<'_, '_>, scores: &Row) -> Option<Row> {
+    if scores.width() != 1 {
+        return None;
+    }
     let model = builder.model;
     let output = model.outputs.iter().find_map(|output| match builder.find(output.name) {
         Some(Value::Row(row)) if row.registers == scores.registers => Some(output.name),

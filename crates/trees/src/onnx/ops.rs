@@ -84,10 +84,10 @@ impl<'a> Builder<'_, 'a> {
             }
             Value::Leaves(Leaves { ty, parts }) if parts.len() == 1 => {
                 let ty = to.unwrap_or(ty);
-                self.spend(parts.iter().map(|(_, table)| table.len()).sum())?;
-                let map =
-                    |(tree, table): (usize, Rc<[f64]>)| (tree, table.iter().map(|&x| op.apply(ty.kind(), x)).collect());
-                Ok(Value::Leaves(Leaves { ty, parts: parts.into_iter().map(map).collect() }))
+                let (tree, table) = &parts[0];
+                self.spend(table.len())?;
+                let table = table.iter().map(|&x| op.apply(ty.kind(), x)).collect();
+                Ok(Value::Leaves(Leaves::one(ty, *tree, table)))
             }
             _ => {
                 let row = self.numeric(node, 0)?;
@@ -126,7 +126,7 @@ impl<'a> Builder<'_, 'a> {
             (Value::Leaves(mut sum), Value::Leaves(next))
                 if op == Binary::Add && sum.ty == next.ty && next.parts.len() == 1 =>
             {
-                sum.parts.extend(next.parts.iter().cloned());
+                Rc::make_mut(&mut sum.parts).extend(next.parts.iter().cloned());
                 return Ok(Value::Leaves(sum));
             }
             (left, _) => left,
@@ -177,7 +177,7 @@ impl<'a> Builder<'_, 'a> {
                 _ => return Ok(None),
             };
         self.spend(table.len())?;
-        Ok(Some(Value::Leaves(Leaves { ty, parts: vec![(tree, table)] })))
+        Ok(Some(Value::Leaves(Leaves::one(ty, tree, table))))
     }
 
     fn cast(&mut self, node: &NodeProto<'a>) -> Result<Vec<Value>, LoadError> {
@@ -358,7 +358,7 @@ impl<'a> Builder<'_, 'a> {
     }
 
     fn softmax(&mut self, node: &NodeProto<'a>) -> Result<Vec<Value>, LoadError> {
-        self.check_axis(node, if self.model.opset("") >= 13 { -1 } else { 1 })?;
+        self.check_axis(node, if self.model.opset >= 13 { -1 } else { 1 })?;
         let row = self.numeric(node, 0)?;
         Ok(vec![Value::Row(self.step(Op::Softmax, row.ty, &[&row], row.width())?)])
     }

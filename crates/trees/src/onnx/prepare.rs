@@ -134,7 +134,7 @@ impl<'a> Builder<'_, 'a> {
             let lookup = encode(&numbers("keys")?)?;
             self.spend(table.len())?;
             let table = table.iter().map(|&x| lookup.get(x)).collect();
-            return Ok(vec![Value::Leaves(Leaves { ty, parts: vec![(*tree, table)] })]);
+            return Ok(vec![Value::Leaves(Leaves::one(ty, *tree, table))]);
         }
         let row = self.row(node, 0)?;
         let keys = self.keys(node, &row, texts, || numbers("keys"))?;

@@ -14,8 +14,8 @@ const VALUES_MAX: usize = 1 << 16;
 pub(super) struct ModelProto<'a> {
     pub(super) producer: &'a str,
     pub(super) producer_version: &'a str,
-    /// Operator sets, by domain; the standard one is "".
-    pub(super) opsets: Vec<(&'a str, i64)>,
+    /// The version of the standard operator set that the model was written for.
+    pub(super) opset: i64,
     pub(super) nodes: Vec<NodeProto<'a>>,
     pub(super) constants: Vec<TensorProto<'a>>,
     pub(super) inputs: Vec<ValueProto<'a>>,
@@ -87,10 +87,14 @@ impl<'a> ModelProto<'a> {
                 2 => model.producer = field.value.text("producer_name")?,
                 3 => model.producer_version = field.value.text("producer_version")?,
                 7 => graph = Some(field.value.bytes("graph")?),
-                8 => model.opsets.push(opset(field.value.bytes("opset_import")?)?),
+                8 => {
+                    let (domain, version) = opset(field.value.bytes("opset_import")?)?;
+                    if matches!(domain, "" | "ai.onnx") {
+                        model.opset = model.opset.max(version);
+                    }
+                }
                 _ => {}
             }
-            limit(model.opsets.len(), VALUES_MAX, "opset_import")?;
         }
         let graph =
             graph.ok_or_else(|| LoadError::malformed(Place::part("graph"), "is missing; the file is cut short"))?;
@@ -109,12 +113,6 @@ impl<'a> ModelProto<'a> {
             limit(model.outputs.len(), VALUES_MAX, "output")?;
         }
         Ok(model)
-    }
-
-    /// The version of an operator set that the model was written for.
-    pub(super) fn opset(&self, domain: &str) -> i64 {
-        let found = self.opsets.iter().filter(|(d, _)| *d == domain || (domain.is_empty() && *d == "ai.onnx"));
-        found.map(|&(_, version)| version).max().unwrap_or(1)
     }
 }
 

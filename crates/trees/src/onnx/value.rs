@@ -45,7 +45,14 @@ pub(super) struct Row {
 #[derive(Clone, Debug)]
 pub(super) struct Leaves {
     pub(super) ty: Type,
-    pub(super) parts: Vec<(usize, Rc<[f64]>)>,
+    pub(super) parts: Rc<Vec<(usize, Rc<[f64]>)>>,
+}
+
+impl Leaves {
+    /// The result of one tree.
+    pub(super) fn one(ty: Type, tree: usize, table: Rc<[f64]>) -> Self {
+        Self { ty, parts: Rc::new(vec![(tree, table)]) }
+    }
 }
 
 /// A constant.
