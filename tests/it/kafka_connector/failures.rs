@@ -85,7 +85,8 @@ fn offsets_that_are_gone_are_never_taken_for_a_new_group() {
     drop(worker);
     // The same journal under a group that never committed.
     let other = Rig::new(cluster(), 1, "");
-    let line = Record { key: Some(b"0/0".to_vec()), ..Record::text("", "{\"kind\":\"begin\",\"at\":0}") }.in_partition(0);
+    let line =
+        Record { key: Some(b"0/0".to_vec()), ..Record::text("", "{\"kind\":\"begin\",\"at\":0}") }.in_partition(0);
     cluster().create_topic(&format!("{}.journal", other.name), 1, &[]).unwrap();
     cluster().produce(&format!("{}.journal", other.name), &[line], Transaction::None).unwrap();
     let store = other.process().backend.store(0).unwrap();
@@ -118,4 +119,76 @@ fn offsets_of_others_are_refused() {
     worker.store.hurry(Duration::ZERO);
     let error = source.seek(&beyond).unwrap_err();
     assert_eq!(error.code().id, "MS0513", "{error}");
+}
+
+#[test]
+fn a_record_that_is_too_large_ends_the_run_with_a_way_out() {
+    let rig = Rig::new(cluster(), 1, "");
+    cluster().delete_topic(&rig.output).unwrap();
+    cluster().create_topic(&rig.output, 1, &[("max.message.bytes", "2000")]).unwrap();
+    let noise: String =
+        (0..4000u32).map(|i| char::from(33 + (i.wrapping_mul(2_654_435_761) >> 24) as u8 % 90)).collect();
+    cluster().produce(&rig.input, &[Record::text("k", &noise)], Transaction::None).unwrap();
+    let mut worker = rig.process().worker();
+    worker.run_until("the assignment", |worker, _| !worker.tasks.is_empty());
+    let error = worker.fails();
+    assert_eq!(error.code().id, "MS0631", "{error}");
+    assert!(error.help_text().unwrap().contains("max.message.bytes"), "{error}");
+    assert_eq!(cluster().committed(&rig.name, &rig.input).unwrap()[0].offset, None);
+}
+
+#[test]
+fn an_output_topic_that_is_deleted_ends_the_run() {
+    let rig = Rig::new(cluster(), 1, "");
+    rig.feed(0..5, 1, Transaction::None);
+    let mut worker = rig.process().worker();
+    pass(&mut worker, 5);
+    cluster().delete_topic(&rig.output).unwrap();
+    rig.feed(5..10, 1, Transaction::None);
+    let error = worker.fails();
+    assert_eq!(error.code().id, "MS0545", "{error}");
+    assert!(error.to_string().contains(&rig.output), "{error}");
+}
+
+#[test]
+fn an_input_topic_that_is_deleted_ends_the_run() {
+    let rig = Rig::new(cluster(), 1, "");
+    rig.feed(0..5, 1, Transaction::None);
+    let mut worker = rig.process().worker();
+    pass(&mut worker, 5);
+    cluster().delete_topic(&rig.input).unwrap();
+    let began = std::time::Instant::now();
+    let error = loop {
+        assert!(began.elapsed() < super::rig::LONG, "nobody noticed");
+        if let Err(error) = worker.member.poll() {
+            break error;
+        }
+        let limit = millstream_core::PollLimit { records: 10, bytes: 1000 };
+        let mut batch = millstream_core::RawBatch::new(TaskId::new(0));
+        let polled = worker.tasks.values_mut().find_map(|owned| owned.source.poll(limit, &mut batch).err());
+        if let Some(error) = polled {
+            break error;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert_eq!(error.code().id, "MS0545", "{error}");
+    assert!(error.to_string().contains(&rig.input), "{error}");
+}
+
+#[test]
+fn a_process_that_dies_leaves_its_tasks_to_another_one() {
+    let rig = Rig::new(cluster(), 2, ", session_timeout: 6s");
+    rig.feed(0..100, 2, Transaction::None);
+    let mut worker = rig.process().worker();
+    worker.run_until("some", |_, total| total >= 30);
+    // It does not leave; the group finds out.
+    drop(worker);
+    let mut other = rig.process().worker();
+    other.run_until("both tasks", |worker, _| worker.tasks.len() == 2);
+    let mut quiet = 0;
+    other.run_until("the rest", |_, _| {
+        quiet += 1;
+        quiet > 500
+    });
+    exactly(&rig, 0..100);
 }

@@ -37,17 +37,17 @@ fn pass(worker: &mut Worker, records: usize) {
 fn the_source_keeps_the_contract_of_sources() {
     let rig = Rig::new(cluster(), 1, ", bounded: true");
     // Committed, aborted and plain records: gaps in the offsets, and marks at the end.
-    rig.feed(0..20, 1, Transaction::None);
-    rig.feed(20..40, 1, Transaction::Aborted(&rig.name));
-    rig.feed(40..60, 1, Transaction::Committed(&rig.name));
-    rig.feed(60..65, 1, Transaction::Aborted(&rig.name));
+    rig.feed(0..3, 1, Transaction::None);
+    rig.feed(3..6, 1, Transaction::Aborted(&rig.name));
+    rig.feed(6..9, 1, Transaction::Committed(&rig.name));
+    rig.feed(9..11, 1, Transaction::Aborted(&rig.name));
     let expected: Vec<contract::Seen> = cluster()
         .consume(&rig.input, Isolation::ReadCommitted)
         .unwrap()
         .iter()
         .map(|r| (r.offset.unwrap() as u64, r.value_text()))
         .collect();
-    assert_eq!(expected.len(), 40);
+    assert_eq!(expected.len(), 6);
     let env = Env::new(rig.folder(), ".millstream", &rig.name, false);
     contract::check(&|| rig.source.open(&env, 0).unwrap(), &expected);
 }
@@ -168,7 +168,16 @@ fn at_least_once_commits_offsets_after_outputs() {
 
 #[test]
 fn members_hand_tasks_over_while_epochs_are_in_flight() {
-    let rig = Arc::new(Rig::new(cluster(), 4, ", session_timeout: 6s"));
+    hand_over(", session_timeout: 6s");
+}
+
+#[test]
+fn so_do_they_under_the_newer_group_protocol() {
+    hand_over(", protocol: consumer");
+}
+
+fn hand_over(more: &str) {
+    let rig = Arc::new(Rig::new(cluster(), 4, more));
     rig.feed(0..400, 4, Transaction::None);
     let mut first = rig.process().worker();
     first.run_until("the first records", |_, total| total >= 50);
@@ -219,4 +228,26 @@ fn nothing_to_commit_costs_nothing() {
     let worker = rig.process().worker();
     let outcome = worker.store.begin().commit(false).unwrap();
     assert!(matches!(outcome, Outcome::Committed { lost } if lost.is_empty()));
+}
+
+#[test]
+#[ignore = "measures"]
+fn how_long_commits_take() {
+    let rig = Rig::new(cluster(), 1, "");
+    rig.feed(0..600, 1, Transaction::None);
+    let mut worker = rig.process().worker();
+    worker.run_until("the assignment", |worker, _| !worker.tasks.is_empty());
+    let mut times = Vec::new();
+    for gap_ms in [0u64, 5, 20, 60] {
+        times.clear();
+        while times.len() < 100 {
+            std::thread::sleep(std::time::Duration::from_millis(gap_ms));
+            let began = Instant::now();
+            if worker.epoch(1) > 0 {
+                times.push(began.elapsed().as_secs_f64() * 1e3);
+            }
+        }
+        times.sort_by(f64::total_cmp);
+        eprintln!("gap {gap_ms} ms: p50 {:.2} p90 {:.2} p99 {:.2} ms", times[50], times[90], times[98]);
+    }
 }

@@ -11,8 +11,8 @@ use millstream_connectors::backend::{self, Backend};
 use millstream_connectors::codec::InputFormat;
 use millstream_connectors::{EncodeContext, Env, SinkSpec, SourceSpec, registry};
 use millstream_core::{
-    Change, Chunk, CommitRecord, Delivery, EncodedRecord, JournalEntry, Lease, Member, Outcome, PollLimit, RawBatch,
-    Sink, Source, Store, TaskId,
+    Change, Chunk, CommitRecord, Delivery, EncodedRecord, Error, JournalEntry, Lease, Member, Outcome, PollLimit,
+    RawBatch, Result, Sink, Source, Store, TaskId,
 };
 use millstream_testkit::kafka::{Cluster, Isolation, Record, Transaction};
 
@@ -202,6 +202,22 @@ impl Worker {
 
     /// What every task has to read now, in one commit. How many records that were.
     pub fn epoch(&mut self, records_max: usize) -> usize {
+        self.try_epoch(records_max).unwrap()
+    }
+
+    /// Commits until that fails.
+    pub fn fails(&mut self) -> Error {
+        let began = Instant::now();
+        loop {
+            assert!(began.elapsed() < LONG, "it did not fail");
+            if let Err(error) = self.try_epoch(100) {
+                return error;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn try_epoch(&mut self, records_max: usize) -> Result<usize> {
         let mut txn = self.store.begin();
         let mut next = BTreeMap::new();
         let mut count = 0;
@@ -227,9 +243,9 @@ impl Worker {
             next.insert(*task, record);
         }
         if next.is_empty() {
-            return 0;
+            return Ok(0);
         }
-        match txn.commit(false).unwrap() {
+        match txn.commit(false)? {
             Outcome::Committed { lost } => {
                 self.lost += lost.len();
                 for (task, record) in next {
@@ -242,7 +258,7 @@ impl Worker {
             }
             Outcome::Void(error) => panic!("void: {error}"),
         }
-        count
+        Ok(count)
     }
 
     /// Hears and commits until `done`.

@@ -1,7 +1,7 @@
 //! One write: the epochs of some tasks, as one Kafka transaction.
 //!
-//! Everything is kept until the outcome is known, so that it can be sent again. `commit` takes the member's place in the
-//! group, looks at the leases, sends the offsets with that place, then the records, and commits; see [`super::group`] for why in
+//! Everything is kept until the outcome is known, so that it can be sent again. `commit` sends the records, takes
+//! the member's place in the group, looks at the leases, sends the offsets with that place and commits; see [`super::group`] for why in
 //! this order, and [`super::decide`] for what follows a failure. A producer that was cut off does not cost the tasks their
 //! state: every commit carries the name of its write, so a new producer, which ends what the old one began, reads the
 //! newest commits and knows whether this write holds.
@@ -28,6 +28,8 @@ const ABORT_CALL: Duration = Duration::from_millis(100);
 /// Pauses between attempts, doubled from one to the other.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(200);
+/// How long the coordinator may be busy with a transaction's end after it said that it is committed.
+const AFTERMATH: Duration = Duration::from_millis(20);
 /// A producer that is cut off this often within this time has a double.
 const CUTS_MAX: usize = 3;
 const CUTS_WITHIN: Duration = Duration::from_secs(60);
@@ -56,6 +58,8 @@ struct Append {
 pub(super) struct Producing {
     pub(super) writer: Option<Writer>,
     cuts: VecDeque<Instant>,
+    /// When the last transaction was committed.
+    committed: Option<Instant>,
 }
 
 /// A write in the making.
@@ -226,8 +230,14 @@ impl Write<'_> {
             return Ok(());
         }
         self.again(Call::Begin, |writer| writer.client.begin_transaction())?;
-        self.send_offsets()?;
-        self.send()?;
+        let crowded = self.producing.committed.is_some_and(|at| at.elapsed() < AFTERMATH);
+        if crowded {
+            self.send_offsets()?;
+            self.send()?;
+        } else {
+            self.send()?;
+            self.send_offsets()?;
+        }
         if let Keeps::Records = self.store.keeps {
             self.send_records()?;
         }
@@ -235,11 +245,13 @@ impl Write<'_> {
         self.began_commit = true;
         self.again(Call::Commit, |writer| writer.client.commit_transaction(CALL))?;
         self.began_commit = false;
+        self.producing.committed = Some(Instant::now());
         Ok(())
     }
 
-    /// Sends the offsets. Before the records, since right after a transaction the coordinator is still busy with its end:
-    /// it is asked again for offsets after a few milliseconds, and for partitions after 20.
+    /// Sends the offsets. Before the records right after a transaction, while the coordinator is still busy with its end:
+    /// it is asked again for offsets after two milliseconds, and for partitions after 20. Otherwise while they are on
+    /// their way.
     fn send_offsets(&mut self) -> std::result::Result<(), Trouble> {
         let Keeps::Offsets(group) = &self.store.keeps else { return Ok(()) };
         let group = group.clone();
