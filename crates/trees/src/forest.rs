@@ -189,9 +189,9 @@ pub(crate) struct Forest<T> {
 }
 
 impl<T: Real> Tree<T> {
-    /// Whether every split is numeric and every leaf a single number.
+    /// Whether every split is numeric and every leaf holds numbers.
     pub(crate) fn is_simple(&self) -> bool {
-        self.sets.is_empty() && self.vectors.is_empty() && self.linear.is_empty()
+        self.sets.is_empty() && self.linear.is_empty()
     }
 
     /// The children of a node, if it has any.
@@ -308,6 +308,16 @@ impl<T: Real> Forest<T> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the fast layouts can hold the trees: all of them simple, and all or none of them with vectors. How many
+    /// numbers a leaf holds then.
+    pub(crate) fn leaf_width(&self) -> Option<usize> {
+        let vectors = self.trees.first().is_some_and(|tree| !tree.vectors.is_empty());
+        let fits = |tree: &Tree<T>| tree.is_simple() && tree.vectors.is_empty() != vectors;
+        // A vector of one number is for the plain evaluator.
+        let several = !vectors || self.outputs > 1;
+        (several && self.trees.iter().all(fits)).then_some(if vectors { self.outputs } else { 1 })
     }
 
     /// Splits on the longest way from a root to a leaf.

@@ -21,6 +21,9 @@ use crate::walk::{LANES, Packed, Walker};
 /// Rows taken through a group of trees together.
 pub(crate) const BLOCK_ROWS: usize = 64;
 
+/// Vectors of leaves, at most: as many as float32 can number.
+const VECTORS_MAX: usize = 1 << 24;
+
 /// How a slot shows missing values. The order of the kinds is the order of their slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Missing {
@@ -41,14 +44,14 @@ pub(crate) struct Interleaved<T> {
     /// The feature behind each slot but the first, by kind.
     sources: [Vec<u32>; 4],
     start: Vec<T>,
+    /// The leaves' vectors; if there are some, the walker's leaves hold their numbers.
+    vectors: Vec<T>,
 }
 
 impl<T: Real> Interleaved<T> {
     /// Builds the layout; `None` if the forest has something it can't hold.
     pub(crate) fn new(forest: &Forest<T>) -> Option<Self> {
-        if !forest.trees.iter().all(|tree| tree.is_simple()) {
-            return None;
-        }
+        let width = forest.leaf_width()?;
         let mut slots: Vec<(Missing, u32)> = Vec::new();
         for node in forest.trees.iter().flat_map(|tree| &tree.nodes) {
             match *node {
@@ -59,7 +62,7 @@ impl<T: Real> Interleaved<T> {
                     }
                     slots.push((Missing::of(missing_left, zero_missing), feature));
                 }
-                Node::Leaf { value, .. } if is_nan(value) || value == T::NEG_INFINITY => return None,
+                Node::Leaf { value, .. } if width == 1 && (is_nan(value) || value == T::NEG_INFINITY) => return None,
                 Node::Leaf { .. } => {}
                 Node::Category { .. } => return None,
             }
@@ -71,11 +74,12 @@ impl<T: Real> Interleaved<T> {
         for &(missing, feature) in &slots {
             sources[missing as usize].push(feature);
         }
-        let (mut nodes, mut groups) = (Vec::new(), Vec::new());
+        let (mut nodes, mut groups, mut vectors) = (Vec::new(), Vec::new(), Vec::new());
         for trees in forest.trees.chunks(LANES) {
             let mut roots = [0; LANES];
             for (root, tree) in roots.iter_mut().zip(trees) {
-                *root = pack(&tree.nodes, &slots, &mut nodes)?;
+                *root = pack(&tree.nodes, &slots, &mut nodes, (width > 1).then_some(vectors.len() / width))?;
+                vectors.extend_from_slice(&tree.vectors);
             }
             // Lanes without a tree walk the first one again, and are not counted.
             let first = roots[0];
@@ -89,6 +93,7 @@ impl<T: Real> Interleaved<T> {
             outputs: forest.trees.iter().map(|tree| tree.output).collect(),
             sources,
             start: forest.start.clone(),
+            vectors: if vectors.len() / width <= VECTORS_MAX { vectors } else { return None },
         })
     }
 
@@ -146,7 +151,12 @@ impl<T: Real> Interleaved<T> {
         for (group, trees) in (0..self.walker.groups()).zip(self.outputs.chunks(LANES)) {
             for (row, sums) in slots.chunks_exact(width).zip(sums.chunks_exact_mut(outputs)) {
                 let leaves = self.walker.leaves::<LESS>(group, row);
-                if let [sum] = sums {
+                if !self.vectors.is_empty() {
+                    for leaf in leaves.iter().take(trees.len()) {
+                        let vector = &self.vectors[leaf.to_f64() as usize * outputs..][..outputs];
+                        sums.iter_mut().zip(vector).for_each(|(sum, &number)| *sum += number);
+                    }
+                } else if let [sum] = sums {
                     leaves.iter().take(trees.len()).for_each(|&leaf| *sum += leaf);
                 } else {
                     leaves.iter().zip(trees).for_each(|(&leaf, &output)| sums[output as usize] += leaf);
@@ -157,14 +167,23 @@ impl<T: Real> Interleaved<T> {
 }
 
 /// Appends a tree, breadth first, and says where its root stands.
-fn pack<T: Real>(tree: &[Node<T>], slots: &[(Missing, u32)], nodes: &mut Vec<Packed<T>>) -> Option<u32> {
+/// `first_vector` is the number of the tree's first vector, if its leaves are vectors.
+fn pack<T: Real>(
+    tree: &[Node<T>],
+    slots: &[(Missing, u32)],
+    nodes: &mut Vec<Packed<T>>,
+    first_vector: Option<usize>,
+) -> Option<u32> {
     let root = nodes.len();
     let blank = Packed { threshold: T::default(), slot: 0, step: 0 };
     nodes.push(blank);
     let mut queue = VecDeque::from([(0usize, root)]);
     while let Some((from, to)) = queue.pop_front() {
         nodes[to] = match tree[from] {
-            Node::Leaf { value, .. } => Packed { threshold: value, slot: 0, step: 0 },
+            Node::Leaf { value, index } => {
+                let number = |first: usize| T::from_f64((first + index as usize) as f64);
+                Packed { threshold: first_vector.map_or(value, number), slot: 0, step: 0 }
+            }
             Node::Numeric { feature, threshold, missing_left, zero_missing, left, right } => {
                 let child = nodes.len();
                 let step = u16::try_from(child - to).ok()?;

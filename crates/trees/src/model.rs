@@ -34,8 +34,8 @@ pub enum Layout {
     Auto,
     /// The plain form: slow, and the reference for all others. Holds any model.
     Plain,
-    /// Packed nodes, several trees walked at once: for deep trees. Numeric splits and single leaves only, like all that
-    /// follow.
+    /// Packed nodes, several trees walked at once: for deep trees. Numeric splits only, and no linear functions in leaves, like
+    /// all that follow.
     Interleaved,
     /// Packed nodes that compare a value's rank among the model's thresholds: a fourth to a half of the memory. Up to 127
     /// ranked columns, which are at least one for each feature.

@@ -6,7 +6,7 @@
 
 use super::bytes::Bytes;
 use super::input::Input;
-use super::quant::{Line, COLUMNS_MAX};
+use super::quant::{COLUMNS_MAX, Line};
 use crate::forest::Real;
 
 /// Proof that the processor has what the kernels use.

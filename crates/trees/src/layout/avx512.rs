@@ -10,8 +10,8 @@ use std::arch::x86_64::*;
 use super::bytes::{Batch, Bytes, Single};
 use super::input::{Cells, Input};
 use super::perfect::{Perfect, Tests};
-use super::quant::{Block, Line, Quantiser, RowBytes, Table, BLOCK_ROWS, COLUMNS_MAX};
-use super::scorer::{Packed, Planes, Transposed, GROUP};
+use super::quant::{BLOCK_ROWS, Block, COLUMNS_MAX, Line, Quantiser, RowBytes, Table};
+use super::scorer::{GROUP, Packed, Planes, Transposed};
 use super::shape::Leaves;
 use crate::forest::Real;
 
@@ -501,6 +501,15 @@ fn planes_block<T: Real>(model: &Planes, columns: &[Line; COLUMNS_MAX], leaves: 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx512vbmi,avx512bitalg,bmi1,bmi2,lzcnt,popcnt")]
 fn add_block<T: Real>(leaves: &Leaves<T>, tree: usize, exits: __m512i, sums: &mut [T]) {
+    if leaves.width > 1 {
+        let mut places = Line([0; 64]);
+        store(&mut places, exits);
+        for (row, &place) in places.0.iter().enumerate() {
+            let sums = sums.iter_mut().skip(row).step_by(BLOCK_ROWS);
+            sums.zip(leaves.vector(tree, place)).for_each(|(sum, &number)| *sum += number);
+        }
+        return;
+    }
     let values = &leaves.values[tree * leaves.stride..][..leaves.stride];
     let output = leaves.outputs[tree] as usize * BLOCK_ROWS;
     let Some(sums) = sums[output..].first_chunk_mut::<BLOCK_ROWS>() else { return };

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::input::Input;
 use super::instructions::Level;
 use super::perfect::{Perfect, SLICED_DEPTH_MAX};
-use super::quant::{Index, Line, Quantiser, RowBytes, COLUMNS_MAX};
+use super::quant::{COLUMNS_MAX, Index, Line, Quantiser, RowBytes};
 use super::ranked::Ranked;
-use super::scorer::{Packed, Planes, Transposed, PACKED_LEAVES, TRANSPOSED_LEAVES};
-use super::shape::{shapes, Leaves, Shape};
+use super::scorer::{PACKED_LEAVES, Packed, Planes, TRANSPOSED_LEAVES, Transposed};
+use super::shape::{Leaves, Shape, shapes};
 use super::table::Table;
 use crate::forest::{Forest, Real};
 use crate::model::Layout;
@@ -49,9 +49,7 @@ pub(crate) struct Bytes<T> {
 impl<T: Real> Bytes<T> {
     /// The forest in the wanted layout; `None` if it can't be held so, or `wanted` is automatic and another is better.
     pub(crate) fn new(forest: &Forest<T>, wanted: Layout, level: Level) -> Option<Self> {
-        if !forest.trees.iter().all(|tree| tree.is_simple()) {
-            return None;
-        }
+        forest.leaf_width()?;
         let (quantiser, index) = Quantiser::new(forest)?;
         let outputs: Vec<u32> = forest.trees.iter().map(|tree| tree.output).collect();
         let shapes = shapes(forest, &index);
@@ -170,7 +168,7 @@ impl<T: Real> Bytes<T> {
 /// Packed nodes, which hold their leaves themselves.
 fn ranked<T: Real>(forest: &Forest<T>, index: &Index, quantiser: &Quantiser) -> Option<(Single<T>, Leaves<T>)> {
     let ranked = Ranked::new(forest, index, quantiser.columns.len())?;
-    Some((Single::Ranked(ranked), Leaves::new(1, std::iter::empty(), Vec::new())))
+    Some((Single::Ranked(ranked), Leaves::new(1, 1, std::iter::empty(), &[])))
 }
 
 /// The way for one row.
@@ -181,9 +179,9 @@ fn single<T: Real>(
     wanted: Layout,
     level: Level,
 ) -> Option<(Single<T>, Leaves<T>)> {
-    let most = shapes.iter().map(|shape| shape.leaves.len()).max()?;
+    let most = shapes.iter().map(|shape| shape.leaves()).max()?;
     let depth = shapes.iter().map(|shape| shape.depth).max()?;
-    let in_order = |stride| Leaves::new(stride, shapes.iter().map(|shape| shape.leaves.clone()), outputs.to_vec());
+    let in_order = |stride| Leaves::in_order(stride, shapes, outputs);
     let table = |bytes_max| {
         let table = Table::new(shapes, quantiser, bytes_max)?;
         let leaves = in_order(table.bits);
@@ -208,11 +206,7 @@ fn single<T: Real>(
             if small.is_some() || !fast {
                 return small;
             }
-            if most <= TRANSPOSED_LEAVES || depth > super::perfect::DEPTH_MAX {
-                scorer()
-            } else {
-                perfect()
-            }
+            if most <= TRANSPOSED_LEAVES || depth > super::perfect::DEPTH_MAX { scorer() } else { perfect() }
         }
         _ => None,
     }
@@ -226,7 +220,7 @@ fn batch<T: Real>(
     leaves: &mut Vec<Leaves<T>>,
 ) -> Option<(Batch, usize)> {
     let depth = shapes.iter().map(|shape| shape.depth).max()?;
-    let most = shapes.iter().map(|shape| shape.leaves.len()).max()?;
+    let most = shapes.iter().map(|shape| shape.leaves()).max()?;
     if depth <= SLICED_DEPTH_MAX && most > TRANSPOSED_LEAVES {
         if let Single::Perfect(perfect) = single {
             return Some((Batch::Sliced(perfect.clone()), 0));
@@ -239,7 +233,7 @@ fn batch<T: Real>(
     let in_order = !matches!(single, Single::Perfect(_) | Single::Ranked(_));
     if !in_order {
         let stride = most.next_power_of_two().max(32);
-        leaves.push(Leaves::new(stride, shapes.iter().map(|shape| shape.leaves.clone()), outputs.to_vec()));
+        leaves.push(Leaves::in_order(stride, shapes, outputs));
     }
     Some((Batch::Planes(planes), leaves.len() - 1))
 }

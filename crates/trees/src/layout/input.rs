@@ -1,6 +1,6 @@
 //! Where a row's values come from: rows one after another, or columns.
 
-use crate::forest::{is_nan, Real, ZERO_THRESHOLD};
+use crate::forest::{Real, ZERO_THRESHOLD, is_nan};
 
 use super::quant::BLOCK_ROWS;
 

@@ -28,7 +28,7 @@ use crate::forest::{Forest, Real};
 use crate::interleaved::Interleaved;
 use crate::model::Layout;
 use bytes::Bytes;
-use quant::{Line, BLOCK_ROWS, COLUMNS_MAX};
+use quant::{BLOCK_ROWS, COLUMNS_MAX, Line};
 
 /// Rows from which on a block pays: it costs as much with one row as with 64.
 const BATCH_ROWS_MIN: usize = 24;

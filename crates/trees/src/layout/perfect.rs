@@ -45,13 +45,13 @@ impl Perfect {
         if depth > DEPTH_MAX {
             return None;
         }
-        let (mut tests, mut leaves) = (Vec::new(), Vec::new());
+        let (mut tests, mut places) = (Vec::new(), Vec::new());
         for shape in shapes {
-            let (places, inner) = shape.perfect(depth);
+            let (leaves, inner) = shape.perfect(depth);
             tests.extend(inner.chunks(64).map(Tests::of));
-            leaves.push(places.iter().map(|&leaf| shape.leaves[usize::from(leaf)]).collect());
+            places.push(leaves);
         }
-        let leaves = Leaves::new(1 << depth, leaves.into_iter(), outputs.to_vec());
+        let leaves = Leaves::at_places(&places, shapes, outputs);
         Some((Self { tests, blocks: (1 << depth) / 64 }, leaves))
     }
 

@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 
-use super::quant::{Index, Line, RowBytes, BLOCK_ROWS, COLUMNS_MAX};
+use super::quant::{BLOCK_ROWS, COLUMNS_MAX, Index, Line, RowBytes};
 use crate::forest::{Forest, Node, Real};
 
 /// Trees walked at once.
@@ -57,9 +57,9 @@ pub(crate) struct Ranked<T> {
 }
 
 impl<T: Real> Ranked<T> {
-    /// `None` if the forest uses all columns, or a tree is too large.
+    /// `None` if the forest uses all columns, its leaves are vectors, or a tree is too large.
     pub(crate) fn new(forest: &Forest<T>, index: &Index, columns: usize) -> Option<Self> {
-        if columns > usize::from(LEAF_COLUMN) {
+        if columns > usize::from(LEAF_COLUMN) || forest.leaf_width()? > 1 {
             return None;
         }
         let outputs = forest.trees.iter().map(|tree| tree.output).collect();

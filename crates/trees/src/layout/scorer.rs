@@ -47,7 +47,7 @@ pub(crate) struct Transposed {
 impl Transposed {
     /// `None` if a tree has too many leaves.
     pub(crate) fn new<T: Real>(shapes: &[Shape<T>]) -> Option<Self> {
-        if shapes.iter().any(|shape| shape.leaves.len() > TRANSPOSED_LEAVES) {
+        if shapes.iter().any(|shape| shape.leaves() > TRANSPOSED_LEAVES) {
             return None;
         }
         let group = |shapes: &[Shape<T>]| {
@@ -102,7 +102,7 @@ impl Packed {
     pub(crate) fn new<T: Real>(shapes: &[Shape<T>]) -> Option<Self> {
         let mut packed = Self { heads: Vec::new(), lines: Vec::new() };
         for shape in shapes {
-            let planes = match shape.leaves.len() {
+            let planes = match shape.leaves() {
                 0..=32 => 4,
                 33..=64 => 8,
                 65..=PACKED_LEAVES => 16,
@@ -181,7 +181,7 @@ impl Planes {
         let mut new = Self { trees: Vec::new(), tests: Vec::new(), planes: Vec::new(), entries: Vec::new() };
         for shape in shapes {
             new.tests.extend(shape.splits.iter().map(|split| split.test));
-            for plane in 0..shape.leaves.len().div_ceil(8) {
+            for plane in 0..shape.leaves().div_ceil(8) {
                 new.entries.extend(ruled_out(shape, plane));
                 new.planes.push(u32::try_from(new.entries.len()).ok()?);
             }

@@ -32,41 +32,55 @@ pub(crate) struct Shape<T> {
     pub(crate) root: Child,
     /// Each before those below it.
     pub(crate) splits: Vec<Split>,
-    /// The values of the leaves from left to right.
+    /// The leaves from left to right, `width` numbers each.
     pub(crate) leaves: Vec<T>,
+    width: usize,
     pub(crate) depth: u32,
 }
 
 impl<T: Real> Shape<T> {
     /// The shape of a simple tree; `None` if it is too large.
-    fn of(tree: &Tree<T>, index: &Index) -> Option<Self> {
+    fn of(tree: &Tree<T>, index: &Index, width: usize) -> Option<Self> {
         if tree.depth > DEPTH_MAX {
             return None;
         }
-        let mut shape = Self { root: Child::Leaf(0), splits: Vec::new(), leaves: Vec::new(), depth: tree.depth };
+        let mut shape = Self { root: Child::Leaf(0), splits: Vec::new(), leaves: Vec::new(), width, depth: tree.depth };
         shape.root = shape.visit(tree, index, 0)?;
         Some(shape)
     }
 
     fn visit(&mut self, tree: &Tree<T>, index: &Index, node: u32) -> Option<Child> {
         match *tree.nodes.get(node as usize)? {
-            Node::Leaf { value, .. } => {
-                let number = self.leaves.len();
-                self.leaves.push(value);
+            Node::Leaf { value, index } => {
+                let number = self.leaves();
+                match self.width {
+                    1 => self.leaves.push(value),
+                    width => self.leaves.extend_from_slice(&tree.vectors[index as usize * width..][..width]),
+                }
                 (number < LEAVES_MAX).then_some(Child::Leaf(number as u16))
             }
             Node::Numeric { feature, threshold, missing_left, zero_missing, left, right } => {
                 let test = index.test(feature, threshold.to_f64(), missing_left, zero_missing)?;
-                let (at, first) = (self.splits.len(), self.leaves.len() as u16);
+                let (at, first) = (self.splits.len(), self.leaves() as u16);
                 self.splits.push(Split { test, left: Child::Leaf(0), right: Child::Leaf(0), first, middle: 0 });
                 let left = self.visit(tree, index, left)?;
-                let middle = self.leaves.len() as u16;
+                let middle = self.leaves() as u16;
                 let right = self.visit(tree, index, right)?;
                 self.splits[at] = Split { test, left, right, first, middle };
                 Some(Child::Split(at as u16))
             }
             Node::Category { .. } => None,
         }
+    }
+
+    /// How many leaves there are.
+    pub(crate) fn leaves(&self) -> usize {
+        self.leaves.len() / self.width
+    }
+
+    /// The numbers of a leaf.
+    pub(crate) fn leaf(&self, leaf: u16) -> &[T] {
+        &self.leaves[usize::from(leaf) * self.width..][..self.width]
     }
 
     /// The leaf at each place of a perfect tree of `depth` levels, and the test at each inner place (counted from 1, the
@@ -96,34 +110,55 @@ impl<T: Real> Shape<T> {
 
 /// The shapes of all trees; `None` if one has none.
 pub(crate) fn shapes<T: Real>(forest: &Forest<T>, index: &Index) -> Option<Vec<Shape<T>>> {
-    forest.trees.iter().map(|tree| Shape::of(tree, index)).collect()
+    let width = forest.leaf_width()?;
+    forest.trees.iter().map(|tree| Shape::of(tree, index, width)).collect()
 }
 
 /// The leaves of all trees, each tree's at a place of its own.
 #[derive(Clone, Debug)]
 pub(crate) struct Leaves<T> {
-    /// Values of a tree: a power of two.
+    /// Leaves of a tree: a power of two.
     pub(crate) stride: usize,
+    /// Numbers of a leaf: one, or one for each output.
+    pub(crate) width: usize,
     pub(crate) values: Vec<T>,
-    /// Which output each tree adds to.
+    /// Which output each tree adds to, if a leaf is one number.
     pub(crate) outputs: Vec<u32>,
 }
 
 impl<T: Real> Leaves<T> {
-    /// Takes the values of each tree, at most `stride` of them.
-    pub(crate) fn new(stride: usize, trees: impl Iterator<Item = Vec<T>>, outputs: Vec<u32>) -> Self {
-        let mut values = Vec::with_capacity(outputs.len() * stride);
+    /// Takes the leaves of each tree, at most `stride` of them.
+    pub(crate) fn new(stride: usize, width: usize, trees: impl Iterator<Item = Vec<T>>, outputs: &[u32]) -> Self {
+        let mut values = Vec::with_capacity(outputs.len() * stride * width);
         for mut tree in trees {
-            tree.resize(stride, T::default());
+            tree.resize(stride * width, T::default());
             values.append(&mut tree);
         }
-        Self { stride, values, outputs }
+        Self { stride, width, values, outputs: outputs.to_vec() }
+    }
+
+    /// The leaves of trees in their order.
+    pub(crate) fn in_order(stride: usize, shapes: &[Shape<T>], outputs: &[u32]) -> Self {
+        let width = shapes.first().map_or(1, |shape| shape.width);
+        Self::new(stride, width, shapes.iter().map(|shape| shape.leaves.clone()), outputs)
+    }
+
+    /// The leaves at the places of perfect trees.
+    pub(crate) fn at_places(places: &[Vec<u16>], shapes: &[Shape<T>], outputs: &[u32]) -> Self {
+        let width = shapes.first().map_or(1, |shape| shape.width);
+        let stride = places.first().map_or(1, Vec::len);
+        let trees = places.iter().zip(shapes);
+        let leaves = trees.map(|(places, shape)| places.iter().flat_map(|&leaf| shape.leaf(leaf)).copied().collect());
+        Self::new(stride, width, leaves, outputs)
     }
 
     /// Adds the leaves at which a row leaves the trees from `first` on, in their order. `STRIDE` is the stride.
     #[inline(always)]
     pub(crate) fn add<const STRIDE: usize>(&self, first: usize, exits: &[u8], sums: &mut [T]) {
         debug_assert_eq!(self.stride, STRIDE);
+        if self.width > 1 {
+            return self.add_vectors(first, exits, sums);
+        }
         let (trees, _) = self.values[first * STRIDE..].as_chunks::<STRIDE>();
         let leaves = trees.iter().zip(exits).map(|(values, &exit)| values[usize::from(exit) & (STRIDE - 1)]);
         if let [sum] = sums {
@@ -133,5 +168,19 @@ impl<T: Real> Leaves<T> {
         } else {
             leaves.zip(&self.outputs[first..]).for_each(|(leaf, &output)| sums[output as usize] += leaf);
         }
+    }
+
+    /// The same where leaves are vectors.
+    fn add_vectors(&self, first: usize, exits: &[u8], sums: &mut [T]) {
+        for (tree, &exit) in (first..).zip(exits) {
+            sums.iter_mut().zip(self.vector(tree, exit)).for_each(|(sum, &number)| *sum += number);
+        }
+    }
+
+    /// The numbers of a leaf.
+    #[inline]
+    pub(crate) fn vector(&self, tree: usize, exit: u8) -> &[T] {
+        let leaf = tree * self.stride + (usize::from(exit) & (self.stride - 1));
+        &self.values[leaf * self.width..][..self.width]
     }
 }

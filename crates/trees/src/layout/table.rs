@@ -34,7 +34,7 @@ pub(crate) struct Table {
 impl Table {
     /// `None` if a tree has more than 64 leaves, or the table would be larger than `bytes_max`.
     pub(crate) fn new<T: Real>(shapes: &[Shape<T>], quantiser: &Quantiser, bytes_max: usize) -> Option<Self> {
-        let bits = match shapes.iter().map(|shape| shape.leaves.len()).max()? {
+        let bits = match shapes.iter().map(|shape| shape.leaves()).max()? {
             0..=32 => 32,
             33..=64 => 64,
             _ => return None,

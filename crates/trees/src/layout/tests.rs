@@ -64,8 +64,7 @@ impl Random {
             let feature = self.below(FEATURES) as u32;
             let threshold = if self.below(20) == 0 { T::NAN } else { T::from_f64(self.number()) };
             let (missing_left, zero_missing_here) = (self.coin(), zero_missing && self.coin());
-            let (left, right) =
-                (self.grow(depth - 1, zero_missing, nodes), self.grow(depth - 1, zero_missing, nodes));
+            let (left, right) = (self.grow(depth - 1, zero_missing, nodes), self.grow(depth - 1, zero_missing, nodes));
             let zero_missing = zero_missing_here;
             nodes[at] = Node::Numeric { feature, threshold, missing_left, zero_missing, left, right };
         }
@@ -81,6 +80,28 @@ impl Random {
         forest
     }
 
+    /// The same with a vector in each leaf, or with trees that take turns at the outputs.
+    fn several<T: Real>(&mut self, trees: usize, depth: u32, vectors: bool) -> Forest<T> {
+        let mut forest = self.forest::<T>(trees, depth, false);
+        forest.outputs = 3;
+        forest.start = vec![T::from_f64(0.5); 3];
+        for (number, tree) in (0u32..).zip(&mut forest.trees) {
+            let mut leaves = 0;
+            for node in &mut tree.nodes {
+                if let Node::Leaf { index, .. } = node
+                    && vectors
+                {
+                    *index = leaves;
+                    leaves += 1;
+                }
+            }
+            tree.vectors = (0..leaves * 3).map(|_| T::from_f64(self.below(1000) as f64 / 7.0)).collect();
+            tree.output = if vectors { 0 } else { number % 3 };
+        }
+        forest.check().unwrap();
+        forest
+    }
+
     fn rows(&mut self, count: usize) -> Vec<f64> {
         (0..count * FEATURES).map(|_| if self.below(8) == 0 { f64::NAN } else { self.number() }).collect()
     }
@@ -92,8 +113,8 @@ fn rounds(all: usize) -> usize {
 }
 
 fn raw<T: Real>(fast: &Fast<T>, forest: &Forest<T>, input: impl Input<T>, rows: usize, batch: usize) -> Vec<u64> {
-    let (mut buffers, mut raw) = (Buffers::default(), vec![0.0; rows]);
-    for (number, raw) in raw.chunks_mut(batch).enumerate() {
+    let (mut buffers, mut raw) = (Buffers::default(), vec![0.0; rows * forest.outputs]);
+    for (number, raw) in raw.chunks_mut(batch * forest.outputs).enumerate() {
         fast.raw(forest, input, number * batch, &mut buffers, raw);
     }
     raw.into_iter().map(f64::to_bits).collect()
@@ -107,12 +128,18 @@ fn check<T: Real>(forest: &Forest<T>, rows: &[f64]) {
     let wanted = raw(&Fast::Plain, forest, input, count, 1);
     for instructions in [Instructions::Portable, Instructions::Avx2, Instructions::Avx512] {
         let Some(level) = Level::of(instructions) else { continue };
-        for layout in [Layout::Auto, Layout::Interleaved, Layout::Ranked, Layout::Table, Layout::Perfect, Layout::Scorer] {
+        for layout in
+            [Layout::Auto, Layout::Interleaved, Layout::Ranked, Layout::Table, Layout::Perfect, Layout::Scorer]
+        {
             let Ok(fast) = Fast::new(forest, layout, level) else { continue };
             for batch in [1, 64] {
                 assert_eq!(raw(&fast, forest, input, count, batch), wanted, "{layout:?}, {instructions:?}");
             }
-            assert_eq!(raw(&fast, forest, Columns(&columns), count, 64), wanted, "{layout:?}, {instructions:?}, columns");
+            assert_eq!(
+                raw(&fast, forest, Columns(&columns), count, 64),
+                wanted,
+                "{layout:?}, {instructions:?}, columns"
+            );
         }
     }
 }
@@ -126,6 +153,8 @@ fn every_layout_gives_the_plain_bits() {
         check(&random.forest::<f32>(trees, depth, false), &rows);
         check(&random.forest::<f64>(trees, depth, true), &rows);
         check(&random.forest::<f64>(trees, depth, false), &rows);
+        check(&random.several::<f32>(trees, depth, round % 2 == 0), &rows);
+        check(&random.several::<f64>(trees, depth, round % 2 == 1), &rows);
     }
 }
 
