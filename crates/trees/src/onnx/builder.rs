@@ -4,15 +4,13 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::arithmetic::{Binary, Kind, Unary};
-use super::ensemble::{Aggregate, Labels, Spec, SpecNode, Transform};
-use super::lower::{Column, Lowered, lower};
+use super::arithmetic::{Kind, Unary};
+use super::ensemble::{Aggregate, Spec};
 use super::program::{Op, Step};
 use super::proto::{ModelProto, NodeProto, ValueProto};
-use super::scores::Scores;
 use super::value::{Constant, Leaves, Row, Stage, Type, Value};
 use crate::error::{LoadError, Place};
-use crate::forest::{Real, Tree};
+use crate::forest::Tree;
 
 /// What the leaves of a tree give when it is used.
 pub(super) enum Given {
@@ -65,7 +63,7 @@ pub(super) struct Builder<'m, 'a> {
     pub(super) after: Vec<Step>,
     /// The registers that are the forest's features, and the feature that each is.
     pub(super) features: Vec<u32>,
-    feature_of: HashMap<u32, u32>,
+    pub(super) feature_of: HashMap<u32, u32>,
     /// The registers of the forest's sums, and of whether any leaf gave to them.
     pub(super) sums: Vec<u32>,
     pub(super) has: Vec<u32>,
@@ -325,149 +323,6 @@ impl<'m, 'a> Builder<'m, 'a> {
         let registers = (out..out + width as u32).collect();
         Ok(Row { ty, stage, registers, rounded: ty == Type::Single, lazy: false, labels: None })
     }
-
-    /// The columns of an ensemble's input, as features of the forest.
-    fn columns(&mut self, row: &Row) -> Result<Vec<Column>, LoadError> {
-        self.spend(row.width())?;
-        let mut columns = Vec::with_capacity(row.width());
-        for &register in row.registers.iter() {
-            let next = self.features.len() as u32;
-            let feature = *self.feature_of.entry(register).or_insert(next);
-            if feature == next {
-                self.features.push(register);
-            }
-            columns.push(Column { feature, rounded: row.rounded });
-        }
-        Ok(columns)
-    }
-
-    /// An ensemble of trees. Its results: label and scores of a classifier, or the scores alone.
-    pub(super) fn ensemble(&mut self, node: &NodeProto<'a>) -> Result<Vec<Value>, LoadError> {
-        let input = match self.value(node, 0)? {
-            Value::Row(row) => row,
-            value => self.settle(node, value)?,
-        };
-        if input.stage == Stage::After {
-            return Err(node.unsupported("", "an ensemble whose input comes from another one"));
-        }
-        if matches!(input.ty, Type::Text | Type::Label) {
-            return Err(node.malformed("", "its input is of strings"));
-        }
-        let double = input.ty == Type::Double;
-        if self.ensembles.iter().any(|other| other.double != double) {
-            return Err(node.unsupported("", "float64 trees beside float32 trees in one graph"));
-        }
-        let unified = node.op == "TreeEnsemble";
-        let spec = if unified {
-            Spec::unified(node, input.width(), double)?
-        } else {
-            Spec::classic(node, input.width(), double)?
-        };
-        let columns = self.columns(&input)?;
-        let spec = Rc::new(spec);
-        self.ensembles.push(Rc::clone(&spec));
-        let lowered = if double {
-            lower_all(node, &spec, &columns, &mut self.double.trees)?
-        } else {
-            lower_all(node, &spec, &columns, &mut self.single.trees)?
-        };
-        // A TreeEnsemble of float64 gives float64; the others give float32 whatever their input is.
-        let ty = if double && unified { Type::Double } else { Type::Single };
-        if let (false, [(tree, leaves)], 1, None) = (double, lowered.as_slice(), spec.targets, &spec.labels)
-            && spec.transform == Transform::None
-        {
-            let base = spec.base.first().copied().unwrap_or(0.0);
-            self.spend(leaves.len())?;
-            let table = leaves.iter().map(|&leaf| Binary::Add.apply(Kind::Single, first_weight(&spec, leaf), base));
-            return Ok(vec![Value::Leaves(Leaves::one(ty, *tree, table.collect()))]);
-        }
-        self.place_all(&spec, &lowered)?;
-        self.score(&spec, double && !unified, ty)
-    }
-
-    /// Puts all trees of an ensemble to use, each target an output.
-    fn place_all(&mut self, spec: &Rc<Spec>, lowered: &[(usize, Vec<u32>)]) -> Result<(), LoadError> {
-        let first = self.sums.len() as u32;
-        for _ in 0..spec.targets {
-            let (sum, has) = (self.registers(1)?, self.registers(1)?);
-            self.sums.push(sum);
-            self.has.push(has);
-        }
-        for (tree, leaves) in lowered {
-            let given = if spec.targets == 1 {
-                let has = self.has[first as usize];
-                self.template[has as usize] = 1.0;
-                let values = leaves.iter().map(|&leaf| first_weight(spec, leaf)).collect();
-                Given::Numbers { output: first, values, aggregate: spec.aggregate }
-            } else {
-                let ranges = leaves.iter().map(|&leaf| match spec.nodes[leaf as usize] {
-                    SpecNode::Leaf { from, to, .. } => (from, to),
-                    SpecNode::Split { .. } => (0, 0),
-                });
-                Given::Lists { first, ensemble: self.ensembles.len() - 1, ranges: ranges.collect() }
-            };
-            let uses = if spec.double { &mut self.double.uses } else { &mut self.single.uses };
-            uses.push(Use { tree: *tree, given });
-        }
-        Ok(())
-    }
-
-    /// The step from sums to scores.
-    fn score(&mut self, spec: &Spec, narrow: bool, ty: Type) -> Result<Vec<Value>, LoadError> {
-        let targets = spec.targets;
-        let (sums, has) = (self.sums.len() - targets, self.has.len() - targets);
-        let of = |registers: &[u32]| Row {
-            ty,
-            stage: Stage::After,
-            registers: registers.into(),
-            rounded: true,
-            lazy: false,
-            labels: None,
-        };
-        let (sums, has) = (of(&self.sums[sums..]), of(&self.has[has..]));
-        let scores = Scores::new(spec, narrow);
-        let classifier = scores.is_classifier();
-        let all = self.step(Op::Scores(Box::new(scores)), ty, &[&sums, &has], targets * 2 + 1)?;
-        let part = |from: usize, to: usize| Row { registers: all.registers[from..to].into(), ..all.clone() };
-        self.raw.push(part(0, targets));
-        let result = Value::Row(part(targets, targets * 2));
-        if !classifier {
-            return Ok(vec![result]);
-        }
-        let mut label = part(targets * 2, targets * 2 + 1);
-        label.ty = Type::Whole;
-        if let Some(Labels::Texts(texts)) = &spec.labels {
-            label.ty = Type::Label;
-            label.labels = Some(texts.as_slice().into());
-        }
-        Ok(vec![Value::Row(label), result])
-    }
-}
-
-/// The weight of a leaf that has one target: its first one, or else its node's own value.
-fn first_weight(spec: &Spec, leaf: u32) -> f64 {
-    match spec.nodes[leaf as usize] {
-        SpecNode::Leaf { from, to, .. } if from < to => spec.weights[from as usize].1,
-        SpecNode::Leaf { value, .. } => value,
-        SpecNode::Split { .. } => 0.0,
-    }
-}
-
-/// Lowers the trees of an ensemble; for each its number among all trees, and its leaves in the spec.
-fn lower_all<T: Real>(
-    node: &NodeProto<'_>,
-    spec: &Spec,
-    columns: &[Column],
-    trees: &mut Vec<Tree<T>>,
-) -> Result<Vec<(usize, Vec<u32>)>, LoadError> {
-    let mut seen = vec![false; spec.nodes.len()];
-    let mut all = Vec::with_capacity(spec.roots.len());
-    for number in 0..spec.roots.len() {
-        let Lowered { tree, leaves } = lower(node, spec, number, columns, &mut seen)?;
-        all.push((trees.len(), leaves));
-        trees.push(tree);
-    }
-    Ok(all)
 }
 
 /// A node's error as its result: fatal if the file is damaged.

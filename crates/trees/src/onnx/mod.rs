@@ -10,6 +10,7 @@ mod ensemble;
 mod graph;
 mod lower;
 mod ops;
+mod place;
 mod prepare;
 mod program;
 mod proto;
