@@ -18,6 +18,7 @@ use crate::changes;
 use crate::clock::{Clock, SystemClock};
 use crate::codes::{PARTITIONS_CHANGED, THREAD_FAILED};
 use crate::committer::{Committer, CommitterParts, NamedSink};
+use crate::fold::Workshop;
 use crate::live::{Live, Phase, Stages, Summary};
 use crate::messages::{COMMITTER_QUEUE_MAX, NOTICES_MAX, STARTS_MAX};
 use crate::owned::{StageClock, Surroundings};
@@ -47,7 +48,8 @@ pub fn run(plan: &Arc<Plan>, options: &RunOptions, live: &Arc<Live>) -> Result<S
     let clock = Arc::new(SystemClock::start());
     let backend = backend::open(&plan.backend, &plan.env, &plan.source.spec, plan.settings.delivery)?;
     let snapshots = Arc::new(SnapshotStore::open(&plan.settings.state, &plan.name)?);
-    let (snapshots_in, snapshots_out) = sync_channel::<Snapshot>(1);
+    // A task has no more than one cut under way (and its last): none is ever dropped for want of room.
+    let (snapshots_in, snapshots_out) = sync_channel::<Snapshot>(STARTS_MAX);
     let around = Around {
         backend: backend.as_ref(),
         clock: clock.clone(),
@@ -135,15 +137,14 @@ pub fn prepare(plan: &Arc<Plan>, options: &RunOptions, live: &Arc<Live>, around:
             let (started_in, started) = sync_channel(STARTS_MAX);
             let member = backend.member(number as u32, workers as u32)?;
             lanes.starters.push(Starter {
-                plan: plan.clone(),
+                workshop: Workshop { plan: plan.clone(), snapshots: around.snapshots.clone(), format: format.clone() },
                 live: live.clone(),
                 store: store.clone(),
                 opener: member.opener(),
-                snapshots: around.snapshots.clone(),
-                format: format.clone(),
                 way_out: options.way_out,
                 orders: start_orders,
                 started: started_in,
+                warm: BTreeMap::new(),
             });
             let surroundings = Surroundings {
                 plan: plan.clone(),
@@ -205,7 +206,7 @@ fn drive(
     let stores: Vec<Arc<dyn Store>> = lanes.committers.iter().map(|c| c.store.clone()).collect();
     let ended: Vec<(Stages, Option<Duration>)> = thread::scope(|scope| {
         scope.spawn(move || write_snapshots(&snapshots_out, snapshots, keep));
-        for starter in lanes.starters {
+        for mut starter in lanes.starters {
             scope.spawn(move || starter.run());
         }
         let committing: Vec<_> = lanes
