@@ -95,6 +95,15 @@ pub trait Member: Send {
     /// As for [`Member::poll`].
     fn renew(&mut self) -> Result<Vec<(TaskId, Lease)>>;
 
+    /// Tasks of other workers that this one should keep a warm copy of, so that each task has `copies` of them among the
+    /// group; `None` if that is not known now. Never blocks for more than a few milliseconds.
+    ///
+    /// # Errors
+    /// As for [`Member::poll`].
+    fn standbys(&mut self, _copies: usize) -> Result<Option<Vec<TaskId>>> {
+        Ok(None)
+    }
+
     /// Whether more tasks may be assigned later. If not, a run ends when all tasks have ended.
     fn is_open(&self) -> bool;
 

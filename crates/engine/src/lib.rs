@@ -10,6 +10,7 @@ pub mod clock;
 pub mod codes;
 mod committer;
 pub mod explain;
+mod fold;
 pub mod live;
 mod load;
 mod messages;

@@ -58,11 +58,12 @@ pub(crate) struct Epoch {
     pub(crate) last: bool,
 }
 
-/// A task to start.
-pub(crate) struct StartOrder {
-    pub(crate) task: TaskId,
-    pub(crate) lease: Lease,
-    pub(crate) cancelled: Cancel,
+/// To a starter.
+pub(crate) enum StartOrder {
+    /// Bring this task to its committed position.
+    Start { task: TaskId, lease: Lease, cancelled: Cancel },
+    /// Keep warm copies of these tasks, and of no others.
+    Warm(Vec<TaskId>),
 }
 
 /// A task that was started, at its committed position.

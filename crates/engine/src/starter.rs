@@ -2,112 +2,194 @@
 //! go on while new ones are recovered; it ends when its worker has hung up.
 //!
 //! What to do is decided in [`crate::recovery`]; here it is done: the newest usable snapshot is loaded, and events and
-//! journal after it are folded up to the committed position, with outputs suppressed.
+//! journal after it are folded up to the committed position. Between orders it folds warm copies along, of tasks that other
+//! workers own (`standby:`): a worker that is given such a task has little left to fold.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::Duration;
 
-use millstream_connectors::codec::InputFormat;
-use millstream_core::{
-    CommitRecord, Delivery, Error, JournalEntry, Opener, PollLimit, Polled, Position, RawBatch, Result, Source, Store,
-    TaskId,
-};
+use millstream_core::{CommitRecord, Delivery, Error, JournalEntry, Opener, Position, Result, Source, Store, TaskId};
 
-use crate::artifacts::{self, Serving};
+use crate::artifacts;
 use crate::codes::STATE_LOST;
+use crate::fold::{Fold, Workshop};
 use crate::live::Live;
 use crate::messages::{Cancel, Ready, StartOrder, Started};
-use crate::owned::POLL_BYTES_MAX;
 use crate::plan::Plan;
 use crate::recovery::{self, Lack, Seen, Start, WayOut};
-use crate::snapshot::{Loaded, SnapshotStore};
-use crate::task::{Mode, NoProbe, Task};
+use crate::snapshot::Loaded;
+use crate::task::Task;
+
+/// How often warm copies look for new commits.
+const WARM_EVERY: Duration = Duration::from_millis(250);
 
 /// Starts tasks for one worker.
 pub struct Starter {
-    pub(crate) plan: Arc<Plan>,
+    pub(crate) workshop: Workshop,
     pub(crate) live: Arc<Live>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) opener: Arc<dyn Opener>,
-    pub(crate) snapshots: Arc<SnapshotStore>,
-    pub(crate) format: InputFormat,
     /// What the user allows where state can't be rebuilt.
     pub(crate) way_out: Option<WayOut>,
     pub(crate) orders: Receiver<StartOrder>,
     pub(crate) started: SyncSender<Started>,
+    /// Copies of tasks that others own.
+    pub(crate) warm: BTreeMap<TaskId, Option<Fold>>,
 }
 
-/// What a fold begins with.
-struct Base {
+/// A task brought to its committed position.
+struct Recovered {
     task: Task,
-    from: Position,
-    /// Journal entries that are in it already.
-    journal_len: u64,
-    serving: BTreeMap<String, String>,
+    source: Box<dyn Source>,
+    /// State was lost on the user's word.
+    lossy: bool,
 }
 
 impl Starter {
     /// Starts tasks until the worker has hung up.
-    pub(crate) fn run(&self) {
-        while let Ok(order) = self.orders.recv() {
-            if !self.take(order) {
+    pub(crate) fn run(&mut self) {
+        loop {
+            let order = match self.warm.is_empty() {
+                true => self.orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => self.orders.recv_timeout(WARM_EVERY),
+            };
+            let go_on = match order {
+                Ok(order) => self.take(order),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.keep_warm();
+                    true
+                }
+                Err(RecvTimeoutError::Disconnected) => false,
+            };
+            if !go_on {
                 break;
             }
         }
     }
 
-    /// Starts one task, if one is waiting; whether there was one.
-    pub fn step(&self) -> bool {
-        self.orders.try_recv().is_ok_and(|order| self.take(order))
+    /// Starts one task, if one is waiting, or folds warm copies along; whether there was an order.
+    pub fn step(&mut self) -> bool {
+        match self.orders.try_recv() {
+            Ok(order) => self.take(order),
+            Err(_) => {
+                self.keep_warm();
+                false
+            }
+        }
     }
 
-    fn take(&self, order: StartOrder) -> bool {
-        let StartOrder { task, lease, cancelled } = order;
-        let ready = if cancelled.is_cancelled() { Ok(None) } else { self.start(task, &cancelled) };
-        self.started.send(Started { task, lease, ready }).is_ok()
+    fn take(&mut self, order: StartOrder) -> bool {
+        match order {
+            StartOrder::Start { task, lease, cancelled } => {
+                let ready = if cancelled.is_cancelled() { Ok(None) } else { self.start(task, &cancelled) };
+                self.started.send(Started { task, lease, ready }).is_ok()
+            }
+            StartOrder::Warm(tasks) => {
+                self.warm.retain(|task, _| tasks.contains(task));
+                for task in tasks {
+                    self.warm.entry(task).or_default();
+                }
+                true
+            }
+        }
     }
 
-    fn start(&self, id: TaskId, cancelled: &Cancel) -> Result<Option<Ready>> {
-        let plan = &self.plan;
-        let mut source = self.opener.open(id)?;
+    fn plan(&self) -> &Arc<Plan> {
+        &self.workshop.plan
+    }
+
+    fn start(&mut self, id: TaskId, cancelled: &Cancel) -> Result<Option<Ready>> {
+        let warm = self.warm.remove(&id).flatten();
+        let plan = self.plan().clone();
         // What can't be read again has no memory: each run begins with what comes now.
         let replayable = plan.source.spec.delivery() > Delivery::AtMostOnce;
         let commit = self.store.load_commit(&plan.name, id)?;
-        if !plan.fingerprints().is_empty() {
-            let (offset, epoch) = commit.as_ref().map_or((0, 0), |c| (c.position.offset, c.epoch));
-            if let Err(error) = self.snapshots.remove_ahead(id, offset, epoch) {
-                tracing::warn!(code = error.code().id, "{error}");
-            }
-        }
+        self.clear_ahead(id, commit.as_ref());
         let Some(record) = commit.clone().filter(|_| replayable) else {
+            let source = self.opener.open(id)?;
             let start = source.position();
             let mut journal = vec![JournalEntry::Begin { at: start.offset }];
-            journal.extend(artifacts::changes(plan, &BTreeMap::new(), start.offset));
-            let task = Task::new(plan.clone(), id, &self.now())?;
+            journal.extend(artifacts::changes(&plan, &BTreeMap::new(), start.offset));
+            let task = self.workshop.new_task(id)?;
             let record = commit.unwrap_or_default();
             return Ok(Some(Ready { task, source, start, journal, record, snapshot_now: false }));
         };
-        self.live
-            .resumed_after
-            .fetch_add(record.position.offset.saturating_sub(record.start.offset), Ordering::Relaxed);
-        let Some((task, snapshot_now)) = self.recover(id, &record, source.as_mut(), cancelled)? else {
-            return Ok(None);
+        let before = record.position.offset.saturating_sub(record.start.offset);
+        self.live.resumed_after.fetch_add(before, Ordering::Relaxed);
+        let recovered = match warm {
+            Some(warm) => self.go_on(warm, &record, cancelled)?,
+            None => None,
         };
-        let journal = artifacts::changes(plan, &record.artifacts, record.position.offset);
-        let task = if journal.is_empty() { task } else { self.with_serving(&task, &self.now())? };
+        let recovered = match recovered {
+            Some(recovered) => Some(recovered),
+            None => self.recover(id, &record, cancelled, Some(&self.live))?.map(|(fold, lossy)| Recovered {
+                task: fold.task,
+                source: fold.source,
+                lossy,
+            }),
+        };
+        let Some(Recovered { task, mut source, lossy }) = recovered else { return Ok(None) };
+        let journal = artifacts::changes(&plan, &record.artifacts, record.position.offset);
+        let task = if journal.is_empty() { task } else { self.workshop.moved(&task, self.workshop.new_task(id)?)? };
         source.seek(&record.position)?;
-        Ok(Some(Ready { task, source, start: record.start.clone(), journal, record, snapshot_now }))
+        Ok(Some(Ready { task, source, start: record.start.clone(), journal, record, snapshot_now: lossy }))
     }
 
-    fn now(&self) -> Serving {
-        Serving::now(&self.plan, self.format.clone())
+    /// Removes snapshots of epochs that never were.
+    fn clear_ahead(&self, id: TaskId, commit: Option<&CommitRecord>) {
+        if self.plan().fingerprints().is_empty() {
+            return;
+        }
+        let (offset, epoch) = commit.map_or((0, 0), |c| (c.position.offset, c.epoch));
+        if let Err(error) = self.workshop.snapshots.remove_ahead(id, offset, epoch) {
+            tracing::warn!(code = error.code().id, "{error}");
+        }
     }
 
-    fn at(&self, digests: &BTreeMap<String, String>) -> Result<Serving> {
-        artifacts::fetch(&self.plan, &self.snapshots, digests)?;
-        Serving::at(&self.plan, self.format.clone(), digests)
+    /// Folds what a warm copy lacks; `None` if it is of no use, or was cancelled.
+    fn go_on(&self, mut warm: Fold, commit: &CommitRecord, cancelled: &Cancel) -> Result<Option<Recovered>> {
+        if warm.at.offset > commit.position.offset || warm.journal_len > commit.journal_len {
+            return Ok(None);
+        }
+        tracing::info!(task = %warm.task.id(), left = commit.position.offset - warm.at.offset, "taken over from a warm copy");
+        let journal = self.store.load_journal(&self.plan().name, warm.task.id(), warm.journal_len)?;
+        let journal = journal.into_iter().take((commit.journal_len - warm.journal_len) as usize).collect();
+        let there = warm.run(&self.workshop, &commit.position, journal, cancelled, Some(&self.live))?;
+        Ok(there.then_some(Recovered { task: warm.task, source: warm.source, lossy: false }))
+    }
+
+    /// Folds every warm copy up to the newest commit of its owner. A copy is a convenience: one that fails is made anew.
+    fn keep_warm(&mut self) {
+        let mut warm = std::mem::take(&mut self.warm);
+        for (task, copy) in &mut warm {
+            if let Err(error) = self.warm_up(*task, copy) {
+                tracing::debug!(task = %task, code = error.code().id, "a warm copy is given up for now: {error}");
+                *copy = None;
+            }
+        }
+        self.warm = warm;
+    }
+
+    fn warm_up(&self, id: TaskId, copy: &mut Option<Fold>) -> Result<()> {
+        let Some(commit) = self.store.load_commit(&self.plan().name, id)? else { return Ok(()) };
+        let never = Cancel::default();
+        match copy {
+            Some(fold) if fold.at.offset <= commit.position.offset && fold.journal_len <= commit.journal_len => {
+                let journal = match fold.journal_len < commit.journal_len {
+                    true => self.store.load_journal(&self.plan().name, id, fold.journal_len)?,
+                    false => Vec::new(),
+                };
+                let journal = journal.into_iter().take((commit.journal_len - fold.journal_len) as usize).collect();
+                fold.run(&self.workshop, &commit.position, journal, &never, None).map(|_| ())
+            }
+            _ => {
+                *copy = self.recover(id, &commit, &never, None)?.map(|(fold, _)| fold);
+                Ok(())
+            }
+        }
     }
 
     /// The task at its committed position, with the models and tables that served there, and whether state was lost.
@@ -115,11 +197,12 @@ impl Starter {
         &self,
         id: TaskId,
         commit: &CommitRecord,
-        source: &mut dyn Source,
         cancelled: &Cancel,
-    ) -> Result<Option<(Task, bool)>> {
-        let plan = &self.plan;
+        live: Option<&Live>,
+    ) -> Result<Option<(Fold, bool)>> {
+        let plan = self.plan();
         let steps = plan.fingerprints();
+        let mut source = self.opener.open(id)?;
         let snapshots = if steps.is_empty() { Vec::new() } else { self.load_snapshots(id, commit, &steps) };
         let headers: Vec<_> = snapshots.iter().map(|s| s.header.clone()).collect();
         let earliest = source.earliest()?;
@@ -135,38 +218,44 @@ impl Starter {
             reaches_start: reaches(&commit.start),
             way_out: self.way_out,
         };
-        let (base, to, lossy) = match recovery::decide(&seen) {
-            Start::Fresh | Start::Stateless { .. } => {
-                return Ok(Some((Task::new(plan.clone(), id, &self.at(&commit.artifacts)?)?, false)));
+        let at_commit = |source, lossy| {
+            let task = self.workshop.task_at(id, &commit.artifacts)?;
+            let fold =
+                Fold::begin(task, source, commit.position.clone(), commit.journal_len, commit.artifacts.clone())?;
+            Ok(Some((fold, lossy)))
+        };
+        let (mut fold, lossy) = match recovery::decide(&seen) {
+            Start::Fresh | Start::Stateless { .. } => return at_commit(source, false),
+            Start::Empty { .. } => return at_commit(source, true),
+            Start::Restore { snapshot, lost, .. } => {
+                (self.restore(id, &snapshots[snapshot], &lost, source)?, !lost.is_empty())
             }
-            Start::Empty { .. } => {
-                return Ok(Some((Task::new(plan.clone(), id, &self.at(&commit.artifacts)?)?, true)));
-            }
-            Start::Restore { snapshot, to, lost } => {
-                (self.restore(id, &snapshots[snapshot], &lost)?, to, !lost.is_empty())
-            }
-            Start::Refold { from, to } => {
+            Start::Refold { from, .. } => {
                 tracing::info!(task = %id, "state is folded from the start of the input");
-                (self.from_start(id, from)?, to, false)
+                (self.from_start(id, from, source)?, false)
             }
-            Start::RefoldEarliest { to } => {
+            Start::RefoldEarliest { .. } => {
                 let from = earliest.unwrap_or_else(|| commit.start.clone());
-                tracing::warn!(task = %id, from = from.offset, "state is folded from the oldest event that is kept; what came before is missing in it");
-                (self.from_start(id, from)?, to, true)
+                tracing::warn!(
+                    task = %id, from = from.offset,
+                    "state is folded from the oldest event that is kept; what came before is missing in it"
+                );
+                (self.from_start(id, from, source)?, true)
             }
             Start::Refuse { lack } => return Err(refusal(plan, id, &lack, earliest.as_ref())),
         };
         drop(snapshots);
-        let journal = self.store.load_journal(&plan.name, id, base.journal_len)?;
-        source.seek(&base.from)?;
-        let folded = self.fold(base, source, to.offset, journal, cancelled)?;
-        Ok(folded.map(|task| (task, lossy)))
+        // What was written after the commit that was read belongs to a newer one.
+        let journal = self.store.load_journal(&plan.name, id, fold.journal_len)?;
+        let journal = journal.into_iter().take(commit.journal_len.saturating_sub(fold.journal_len) as usize).collect();
+        let there = fold.run(&self.workshop, &commit.position, journal, cancelled, live)?;
+        Ok(there.then_some((fold, lossy)))
     }
 
     /// Every snapshot up to the first that can serve, newest first. What does not check out is passed over.
     fn load_snapshots(&self, id: TaskId, commit: &CommitRecord, steps: &BTreeMap<String, String>) -> Vec<Loaded> {
         let mut snapshots = Vec::new();
-        for snapshot in self.snapshots.load(id) {
+        for snapshot in self.workshop.snapshots.load(id) {
             match snapshot {
                 Ok(snapshot) => {
                     let serves = snapshot.header.position.offset <= commit.position.offset
@@ -182,137 +271,22 @@ impl Starter {
         snapshots
     }
 
-    fn restore(&self, id: TaskId, chosen: &Loaded, lost: &[String]) -> Result<Base> {
+    fn restore(&self, id: TaskId, chosen: &Loaded, lost: &[String], source: Box<dyn Source>) -> Result<Fold> {
         let header = &chosen.header;
-        let mut task = Task::new(self.plan.clone(), id, &self.at(&header.artifacts)?)?;
+        let mut task = self.workshop.task_at(id, &header.artifacts)?;
         task.resume(chosen, lost)?;
-        let (from, journal_len, serving) = (header.position.clone(), header.journal_len, header.artifacts.clone());
-        Ok(Base { task, from, journal_len, serving })
+        Fold::begin(task, source, header.position.clone(), header.journal_len, header.artifacts.clone())
     }
 
-    fn from_start(&self, id: TaskId, from: Position) -> Result<Base> {
-        let journal = self.store.load_journal(&self.plan.name, id, 0)?;
+    fn from_start(&self, id: TaskId, from: Position, source: Box<dyn Source>) -> Result<Fold> {
+        let journal = self.store.load_journal(&self.plan().name, id, 0)?;
         let mut serving = BTreeMap::new();
         for entry in journal.iter().take_while(|e| e.at() <= from.offset) {
             if let JournalEntry::Artifact { name, digest, .. } = entry {
                 serving.insert(name.clone(), digest.clone());
             }
         }
-        let task = Task::new(self.plan.clone(), id, &self.at(&serving)?)?;
-        Ok(Base { task, from, journal_len: 0, serving })
-    }
-
-    /// Folds events and journal up to offset `to`, outputs suppressed; `None` if it was cancelled.
-    fn fold(
-        &self,
-        base: Base,
-        source: &mut dyn Source,
-        to: u64,
-        journal: Vec<JournalEntry>,
-        cancelled: &Cancel,
-    ) -> Result<Option<Task>> {
-        let Base { mut task, from, mut serving, .. } = base;
-        let left = Left::new(&self.live, to.saturating_sub(from.offset));
-        let mut journal = journal.into_iter().peekable();
-        let mut ahead = RawBatch::new(task.id());
-        loop {
-            if cancelled.is_cancelled() {
-                return Ok(None);
-            }
-            let next = if ahead.is_empty() { source.position().offset } else { ahead.offset(0) };
-            left.set(to.saturating_sub(next));
-            while let Some(entry) = journal.next_if(|e| e.at() <= next.min(to)) {
-                task = self.apply(task, &entry, &mut serving)?;
-            }
-            if ahead.is_empty() && next < to {
-                let limit = PollLimit { records: self.plan.settings.batch_rows_max, bytes: POLL_BYTES_MAX };
-                self.read_ahead(source, limit, to, &mut ahead)?;
-            }
-            // Up to the next journal entry or the end of the fold, whichever comes first.
-            let until = journal.peek().map_or(to, |e| e.at().min(to));
-            let count = (0..ahead.len()).take_while(|&i| ahead.offset(i) < until).count();
-            if count == 0 && (ahead.is_empty() || ahead.offset(0) >= to) && source.position().offset >= to {
-                break;
-            }
-            if count > 0 {
-                let rest = ahead.part(count..ahead.len());
-                let now = if rest.is_empty() { ahead } else { ahead.part(0..count) };
-                self.live.folded.fetch_add(count as u64, Ordering::Relaxed);
-                task.feed(Arc::new(now), Mode::Fold, &mut NoProbe)?;
-                ahead = rest;
-            }
-        }
-        // Entries written at the committed position itself, after its last event.
-        for entry in journal {
-            task = self.apply(task, &entry, &mut serving)?;
-        }
-        Ok(Some(task))
-    }
-
-    fn read_ahead(&self, source: &mut dyn Source, limit: PollLimit, to: u64, ahead: &mut RawBatch) -> Result<()> {
-        let next = source.position().offset;
-        match source.poll(limit, ahead)? {
-            Polled::Records => Ok(()),
-            // An input may end in offsets without records (empty lines, say).
-            _ if source.position().offset >= to => Ok(()),
-            // A reader over a network is still on its way to what is known to be there.
-            Polled::CaughtUp if self.plan.source.spec.kafka().is_some() => {
-                std::thread::sleep(std::time::Duration::from_millis(1));
-                Ok(())
-            }
-            _ => Err(Error::new(
-                STATE_LOST,
-                format!("`{}` ends at offset {next}, before the committed offset {to}", self.plan.source.name),
-            )
-            .help("the input is shorter than it was: put it back, or start over with `--fresh`")),
-        }
-    }
-
-    fn apply(&self, mut task: Task, entry: &JournalEntry, serving: &mut BTreeMap<String, String>) -> Result<Task> {
-        match entry {
-            JournalEntry::Begin { .. } => Ok(task),
-            JournalEntry::Advance { at, watermark, .. } => {
-                task.advance(*at, *watermark, Mode::Fold, &mut NoProbe)?;
-                Ok(task)
-            }
-            JournalEntry::Artifact { name, digest, .. } => {
-                if serving.insert(name.clone(), digest.clone()).as_ref() == Some(digest) {
-                    return Ok(task);
-                }
-                self.with_serving(&task, &self.at(serving)?)
-            }
-        }
-    }
-
-    /// The same state under other models and tables.
-    fn with_serving(&self, task: &Task, serving: &Serving) -> Result<Task> {
-        let state = task.snapshot();
-        let mut task = Task::new(self.plan.clone(), task.id(), serving)?;
-        task.restore(&state, &[])?;
-        Ok(task)
-    }
-}
-
-/// This fold's share of the events that are left to fold.
-struct Left<'a> {
-    live: &'a Live,
-    share: std::cell::Cell<u64>,
-}
-
-impl<'a> Left<'a> {
-    fn new(live: &'a Live, share: u64) -> Self {
-        live.fold_left.fetch_add(share, Ordering::Relaxed);
-        Self { live, share: share.into() }
-    }
-
-    fn set(&self, share: u64) {
-        self.live.fold_left.fetch_sub(self.share.replace(share).saturating_sub(share), Ordering::Relaxed);
-    }
-}
-
-impl Drop for Left<'_> {
-    fn drop(&mut self) {
-        self.set(0);
+        Fold::begin(self.workshop.task_at(id, &serving)?, source, from, 0, serving)
     }
 }
 

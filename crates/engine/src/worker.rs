@@ -20,6 +20,9 @@ use crate::owned::{OwnedTask, Surroundings, Turn};
 /// The longest nap of a worker with nothing to do: bounds the latency that a lone event sees.
 const NAP_MAX: Duration = Duration::from_millis(1);
 
+/// How often the group is asked which tasks to keep warm copies of.
+const WARM_ASK_EVERY: Duration = Duration::from_secs(2);
+
 /// What is known of a task of this worker.
 enum Slot {
     /// A starter brings it to its committed position.
@@ -57,6 +60,8 @@ pub struct Worker {
     handing_over: BTreeSet<TaskId>,
     assigned_once: bool,
     leaving: bool,
+    /// When the group was last asked what to keep warm.
+    warm_asked: Option<Duration>,
 }
 
 /// What a worker is made of.
@@ -86,6 +91,7 @@ impl Worker {
             handing_over: BTreeSet::new(),
             assigned_once: false,
             leaving: false,
+            warm_asked: None,
         }
     }
 
@@ -117,6 +123,7 @@ impl Worker {
             worked = true;
         }
         worked |= self.take_started()?;
+        self.keep_warm()?;
         if self.around.live.stopping() {
             self.begin_to_leave();
         }
@@ -216,8 +223,23 @@ impl Worker {
         self.around.live.start_began();
         self.slots.insert(task, Slot::Starting { lease, cancel: cancel.clone() });
         self.starts
-            .try_send(StartOrder { task, lease, cancelled: cancel })
+            .try_send(StartOrder::Start { task, lease, cancelled: cancel })
             .map_err(|_| Error::new(THREAD_FAILED, "the starter ended before the worker did, or has too much to do"))
+    }
+
+    /// Has warm copies kept of what the group says this worker may inherit.
+    fn keep_warm(&mut self) -> Result<()> {
+        let copies = self.around.plan.settings.standby;
+        let now = self.around.clock.now();
+        if copies == 0 || self.leaving || self.warm_asked.is_some_and(|at| now.saturating_sub(at) < WARM_ASK_EVERY) {
+            return Ok(());
+        }
+        self.warm_asked = Some(now);
+        let Some(mut tasks) = self.member.standbys(copies)? else { return Ok(()) };
+        tasks.retain(|task| !self.slots.contains_key(task));
+        // A starter that is too busy to hear it is asked again.
+        drop(self.starts.try_send(StartOrder::Warm(tasks)));
+        Ok(())
     }
 
     /// Takes over what starters have made ready.

@@ -229,6 +229,12 @@ impl Member for SimMember {
         Ok(renewed)
     }
 
+    fn standbys(&mut self, _copies: usize) -> Result<Option<Vec<TaskId>>> {
+        let state = self.cluster.state();
+        let others = state.owners.iter().filter(|(_, (owner, _))| *owner != self.member);
+        Ok(Some(others.map(|(task, _)| *task).collect()))
+    }
+
     fn is_open(&self) -> bool {
         true
     }

@@ -76,7 +76,7 @@ impl Process {
         }
         let worked = match random.below(8) {
             0 => self.write_snapshot(),
-            1 | 2 => self.lanes.starters.iter().any(millstream_engine::Starter::step),
+            1 | 2 => self.lanes.starters.iter_mut().any(millstream_engine::Starter::step),
             3..=5 => {
                 let mut worked = false;
                 for committer in &mut self.lanes.committers {

@@ -11,9 +11,13 @@ const PIPELINE: &str = r#"
 pipeline: simulated
 snapshot_every: 20ms
 epoch_max: 5ms
+standby: 1
+connections:
+  none: { type: kafka, brokers: "simulated:1" }   # never connected to
 sources:
   readings:
-    type: log
+    type: kafka
+    connection: none
     topic: readings
     schema:
       id: int64
@@ -38,9 +42,9 @@ steps:
       FROM running
     emit: on_watermark
 outputs:
-  now: { type: log, topic: now, from: running }
-  later: { type: log, topic: later, from: settled, where: smooth > 1 }
-dead_letters: { type: log, topic: dead }
+  now: { type: kafka, connection: none, topic: now, from: running }
+  later: { type: kafka, connection: none, topic: later, from: settled, where: smooth > 1 }
+dead_letters: { type: kafka, connection: none, topic: dead }
 "#;
 
 fn plan(folder: &Path) -> Arc<Plan> {
