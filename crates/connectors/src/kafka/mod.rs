@@ -22,6 +22,7 @@ mod output;
 mod probe;
 mod properties;
 mod record;
+mod refusal;
 mod secret;
 mod security;
 mod sink;
@@ -29,6 +30,8 @@ mod source;
 mod store;
 mod token;
 mod txn;
+mod write;
+mod write_plain;
 mod writer;
 
 pub use admin::{Admin, KafkaTopic};
