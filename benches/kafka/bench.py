@@ -25,12 +25,16 @@ HERE = Path(__file__).resolve().parent
 STUCK_S = 120
 # Between the halves: what is done after the last commit belongs to the first.
 IDLE_S = 0.5
+# The reference comes from files, at several 100,000 events a second.
+REFERENCE_S = 600
 # A rate that the producer itself could not hold is no measurement of the competitor.
 PRODUCER_LATE_MS_MAX = 250
 
 
 def main():
     arguments = parse()
+    # Else the broker would outlive a driver that is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     arguments.work.mkdir(parents=True, exist_ok=True)
     prepare(arguments)
     broker = Broker(arguments.cache, arguments.work / "broker")
@@ -118,7 +122,8 @@ def prepare(arguments):
         for _, line in zip(range(arguments.events), source):
             target.write(line)
     (folder / "pipeline.yaml").write_text(reference_pipeline("events.ndjson"))
-    subprocess.run([arguments.millstream, "run", folder / "pipeline.yaml", "--quiet"], check=True)
+    subprocess.run([arguments.millstream, "run", folder / "pipeline.yaml", "--quiet"], check=True,
+                   timeout=REFERENCE_S)
 
 
 class Instance:
