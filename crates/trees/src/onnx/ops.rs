@@ -10,7 +10,7 @@ use super::value::{Constant, Leaves, Row, Type, Value};
 use crate::error::LoadError;
 
 /// What an error says beside the operator's name.
-const KNOWN: &str = "around tree ensembles: casts, scaling, imputing, one-hot encoding, arithmetic, softmax, labels";
+const KNOWN: &str = "casts, scaling, imputing, encoding, arithmetic, softmax, sums and labels may stand around trees";
 
 impl<'a> Builder<'_, 'a> {
     /// The results of a node.
@@ -61,6 +61,7 @@ impl<'a> Builder<'_, 'a> {
             (false, "GreaterOrEqual") => binary(self, Binary::GreaterOrEqual),
             (false, "And") => binary(self, Binary::And),
             (false, "Or") => binary(self, Binary::Or),
+            (false, "Clip") => self.clip(node),
             (false, "MatMul") => self.matmul(node),
             (false, "Where") => self.choose(node),
             (false, "Softmax") => self.softmax(node),
@@ -69,7 +70,7 @@ impl<'a> Builder<'_, 'a> {
             (false, "ReduceMean") => self.reduce(node, Reduce::Mean),
             (false, "ReduceMax") => self.reduce(node, Reduce::Max),
             (false, "ReduceMin") => self.reduce(node, Reduce::Min),
-            _ => Err(node.unsupported("", format!("this operator ({KNOWN} are)"))),
+            _ => Err(node.unsupported("", format!("this operator ({KNOWN})"))),
         }
     }
 
@@ -339,6 +340,26 @@ impl<'a> Builder<'_, 'a> {
             return Err(node.malformed("", "its inputs differ in columns"));
         }
         Ok(vec![Value::Row(self.step(Op::Where, yes.ty, &[&which, &yes, &no], width)?)])
+    }
+
+    /// Not below the second input and not above the third, where they are given.
+    fn clip(&mut self, node: &NodeProto<'a>) -> Result<Vec<Value>, LoadError> {
+        let mut row = self.numeric(node, 0)?;
+        for (which, name, op) in [(1, "min", Binary::Max), (2, "max", Binary::Min)] {
+            let limit = if node.inputs.get(which).is_some_and(|name| !name.is_empty()) {
+                self.numeric(node, which)?
+            } else if let Some(number) = node.float(name)? {
+                let constant = Rc::new(Constant::row(row.ty, vec![f64::from(number)]));
+                self.settle(node, Value::Constant(constant))?
+            } else {
+                continue;
+            };
+            if limit.width() != 1 {
+                return Err(node.malformed(name, "is more than one number"));
+            }
+            row = self.step(Op::Binary(op), row.ty, &[&row, &limit], row.width())?;
+        }
+        Ok(vec![Value::Row(row)])
     }
 
     /// Whether an operator over an axis goes over the columns.

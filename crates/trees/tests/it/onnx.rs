@@ -157,7 +157,7 @@ fn an_operator_that_is_not_known_is_named_if_it_is_needed() {
     let odd = node("FancyOp", "", &["X"], &["Z"], &[]);
     let values = [value(11, "X", FLOAT, 2), value(12, "Z", FLOAT, 2)];
     let seen = load(&model(std::slice::from_ref(&odd), &values)).unwrap_err();
-    assert!(seen.starts_with("node 0 `the_FancyOp` (FancyOp): this operator (around tree ensembles: casts"), "{seen}");
+    assert!(seen.starts_with("node 0 `the_FancyOp` (FancyOp): this operator (casts, scaling"), "{seen}");
     let seen = load(&model(&[node("Abs", "com.example", &["X"], &["Z"], &[])], &values)).unwrap_err();
     assert!(seen.ends_with("an operator of domain `com.example` is not supported"), "{seen}");
     let needed = node("Neg", "", &["X"], &["Y"], &[]);
