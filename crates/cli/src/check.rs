@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use millstream_engine::{Overrides, Plan};
+use millstream_engine::Plan;
 
 use crate::args::{CheckArgs, CheckFormat, ExplainArgs, LogFormat};
 use crate::failure::{Exit, Failure, Outcome, render};
@@ -25,13 +25,8 @@ pub fn check(args: &CheckArgs) -> Outcome {
     worst.map_or(Ok(()), |exit| Err(Failure::Said(exit)))
 }
 
-fn overrides(data_dir: Option<&Path>) -> Overrides {
-    let data_dir = data_dir.map(|dir| std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()));
-    Overrides { workers: None, batch_rows_max: None, data_dir }
-}
-
 fn check_text(args: &CheckArgs, file: &Path, out: &mut Output) -> Outcome<Option<Exit>> {
-    let loaded = match plan::read(file, args.connect, overrides(args.data_dir.as_deref())) {
+    let loaded = match plan::read(file, args.connect, plan::data_dir(args.data_dir.as_deref())) {
         Ok(loaded) => loaded,
         Err(Failure::Error(error)) => {
             out.write(render(&error))?;
@@ -60,7 +55,7 @@ fn state_text(plan: &Plan) -> String {
 }
 
 fn check_json(args: &CheckArgs, file: &Path, out: &mut Output) -> Outcome<Option<Exit>> {
-    match plan::read(file, args.connect, overrides(args.data_dir.as_deref())) {
+    match plan::read(file, args.connect, plan::data_dir(args.data_dir.as_deref())) {
         Ok(loaded) => {
             out.write(loaded.diagnostics.to_json_lines())?;
             Ok((loaded.diagnostics.has_errors() || loaded.plan.is_none()).then_some(Exit::Pipeline))
@@ -82,7 +77,7 @@ fn check_json(args: &CheckArgs, file: &Path, out: &mut Output) -> Outcome<Option
 
 /// Prints the plan.
 pub fn explain(args: &ExplainArgs) -> Outcome {
-    let plan = plan::plan(&args.file, false, overrides(args.data_dir.as_deref()), LogFormat::Text, false)?;
+    let plan = plan::plan(&args.file, false, plan::data_dir(args.data_dir.as_deref()), LogFormat::Text, false)?;
     let mut text = plan.explain();
     if !text.ends_with('\n') {
         text.push('\n');

@@ -1,5 +1,6 @@
 //! The embedded log, as the HTTP API and `topic` use it: placement of records, and offsets by name.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,7 +8,7 @@ use millstream_connectors::codes::BAD_TOPIC;
 use millstream_connectors::log::{self, LogStore, Retention, TopicInfo, TopicOptions};
 use millstream_core::murmur::partition_for;
 use millstream_core::source::PollLimit;
-use millstream_core::{Error, RawBatch, Result};
+use millstream_core::{Error, RawBatch, Result, Store, TaskId};
 use serde::{Deserialize, Serialize};
 
 use crate::codes::REQUEST;
@@ -87,6 +88,12 @@ impl Log {
     /// All topics, by name.
     pub fn topics(&self) -> Result<Vec<TopicView>> {
         Ok(self.store.topics().into_iter().map(TopicView::from).collect())
+    }
+
+    /// The committed offset of each task of a pipeline that commits to this log.
+    pub fn committed(&self, pipeline: &str) -> Result<BTreeMap<TaskId, u64>> {
+        let commits = self.store.load_commits(pipeline)?;
+        Ok(commits.into_iter().map(|(task, commit)| (task, commit.position.offset)).collect())
     }
 
     /// One topic.

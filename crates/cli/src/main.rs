@@ -18,9 +18,11 @@ mod pages;
 mod plan;
 mod progress;
 mod reference;
+mod reset;
 mod run;
 mod sample;
 mod signals;
+mod status;
 mod summary;
 mod topic;
 
@@ -51,6 +53,8 @@ fn command(command: &Command) -> Outcome {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(args),
         Command::Explain(args) => check::explain(args),
+        Command::Status(args) => status::status(args),
+        Command::Reset(args) => reset::reset(args),
         Command::Init(args) => init::init(args),
         Command::Topic(args) => topic::topic(args),
         Command::Generate(args) => sample::generate(args),

@@ -17,6 +17,13 @@ pub fn read(path: &Path, connect: bool, overrides: Overrides) -> Outcome<Loaded>
     Ok(load(path, &LoadOptions { connect, env: &env, overrides })?)
 }
 
+/// The `--data-dir` of commands that take nothing else over the file's. It starts from the current folder, not from that of
+/// the pipeline file.
+pub fn data_dir(data_dir: Option<&Path>) -> Overrides {
+    let data_dir = data_dir.map(|dir| std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()));
+    Overrides { workers: None, batch_rows_max: None, data_dir }
+}
+
 /// Reads a pipeline file and gives the plan; problems go to standard error. With `connect`, whatever the plan needs must
 /// be there.
 pub fn plan(path: &Path, connect: bool, overrides: Overrides, format: LogFormat, quiet: bool) -> Outcome<Arc<Plan>> {

@@ -62,17 +62,26 @@ fn run_plan(args: &RunArgs, plan: &Arc<Plan>, address: Option<SocketAddr>, live:
             report.to_string().lines().for_each(|line| tracing::info!("{line}"));
         }
     }
-    let log = plan.env().log()?;
+    // Several processes that read Kafka may run from one folder, and only one could have the log.
+    let log = if plan.uses_log() { Some(plan.env().log()?) } else { None };
     let server = address.map(|address| {
-        http::Server::start(address, plan.name(), Log::new(log.clone(), plan.env().sync()), live.clone())
+        let log = log.clone().map(|log| Log::new(log, plan.env().sync()));
+        http::Server::start(address, plan.name(), log, live.clone())
     });
     let server = server.transpose()?;
+    if let Some(server) = &server {
+        plan.env().set_http(server.address());
+    }
     let thread = |cause| Error::new(codes::IO, "a thread of the command line can't start").because(cause);
-    let _maintain = maintain(log).map_err(thread)?;
+    let _maintain = log.clone().map(maintain).transpose().map_err(thread)?;
     let announced = match &server {
         Some(server) => {
             tracing::info!(address = %server.address(), "HTTP API");
-            Some(announce_when_up(server.address(), plan, live).map_err(thread)?)
+            // Whoever looks for a process that reads Kafka asks the group, which knows them all.
+            match log {
+                Some(_) => Some(announce_when_up(server.address(), plan, live).map_err(thread)?),
+                None => None,
+            }
         }
         None => None,
     };

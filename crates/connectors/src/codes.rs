@@ -104,6 +104,11 @@ pub const KAFKA_INSTANCE: Code = Code::new("MS0635", "this process can't take it
 /// The group refuses this member.
 pub const KAFKA_MEMBER: Code = Code::new("MS0636", "the consumer group can't be joined or kept");
 
+/// A pipeline whose positions can't be set because it runs.
+pub const KAFKA_RUNNING: Code = Code::new("MS0637", "the pipeline is running");
+/// A place that an input can't go to.
+pub const NO_PLACE: Code = Code::new("MS0638", "the input has no such place");
+
 /// Every code of this crate but those of the codecs.
 pub const ALL: &[Code] = &[
     UNKNOWN_CONNECTOR,
@@ -153,6 +158,8 @@ pub const ALL: &[Code] = &[
     KAFKA_OFFSET_GONE,
     KAFKA_INSTANCE,
     KAFKA_MEMBER,
+    KAFKA_RUNNING,
+    NO_PLACE,
 ];
 
 #[cfg(test)]

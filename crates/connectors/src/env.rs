@@ -1,7 +1,8 @@
 //! Where a run reads and writes: its directories and its log, opened when first asked for.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use millstream_core::Result;
 
@@ -14,6 +15,7 @@ pub struct Env {
     pipeline: String,
     sync: bool,
     log: Mutex<Option<Arc<LogStore>>>,
+    http: OnceLock<SocketAddr>,
 }
 
 impl Env {
@@ -27,7 +29,7 @@ impl Env {
     ) -> Self {
         let base_dir = base_dir.into();
         let data_dir = base_dir.join(data_dir);
-        Self { base_dir, data_dir, pipeline: pipeline.into(), sync, log: Mutex::new(None) }
+        Self { base_dir, data_dir, pipeline: pipeline.into(), sync, log: Mutex::new(None), http: OnceLock::new() }
     }
 
     /// The folder that relative paths of the pipeline file start from.
@@ -48,6 +50,16 @@ impl Env {
     /// Whether writes must survive a loss of power (`durability: power`).
     pub fn sync(&self) -> bool {
         self.sync
+    }
+
+    /// Where the process that runs the pipeline answers, if it does: others are told.
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.http.get().copied()
+    }
+
+    /// Says where this process answers. Only the first one counts.
+    pub fn set_http(&self, address: SocketAddr) {
+        self.http.get_or_init(|| address);
     }
 
     /// A path of the pipeline file, as this process can open it.

@@ -11,6 +11,7 @@ mod env;
 pub mod file;
 pub mod kafka;
 pub mod log;
+pub mod look;
 pub mod registry;
 mod spec;
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_core::{Delivery, Encoder, Error, Receipt, Result, RowSchema, Sink, Source, TaskId};
+use millstream_core::{Delivery, Encoder, Error, Position, Receipt, Result, RowSchema, Sink, Source, TaskId};
 
 use crate::codec::{EncodeContext, InputFormat, OutputFormat, Timestamps};
 use crate::env::Env;
 use crate::kafka::{KafkaInput, KafkaOutput};
+use crate::look::{Place, no_place};
 
 /// A source as the pipeline file describes it. Made without touching anything outside the file.
 pub trait SourceSpec: Send + Sync {
@@ -59,6 +60,36 @@ pub trait SourceSpec: Send + Sync {
     /// # Errors
     /// It does not exist or can't be read.
     fn open(&self, env: &Env, partition: u32) -> Result<Box<dyn Source>>;
+
+    /// How many partitions it has, without creating any: none where there is nothing yet.
+    ///
+    /// # Errors
+    /// It can't be asked.
+    fn existing_partitions(&self, env: &Env) -> Result<u32> {
+        self.partitions(env)
+    }
+
+    /// The oldest offset of a partition and the one that the next record gets, where it can say.
+    ///
+    /// # Errors
+    /// It can't be asked.
+    fn bounds(&self, _env: &Env, _partition: u32) -> Result<Option<(u64, u64)>> {
+        Ok(None)
+    }
+
+    /// The position of a place in a partition, for a source whose partitions are not shared out by Kafka.
+    ///
+    /// # Errors
+    /// It has no such place, or can't go there.
+    fn place(&self, env: &Env, partition: u32, place: Place) -> Result<Position> {
+        if self.delivery() == Delivery::AtMostOnce {
+            return Err(no_place(&self.describe(), "it can't be read again"));
+        }
+        match place {
+            Place::Earliest => Ok(self.open(env, partition)?.position()),
+            _ => Err(no_place(&self.describe(), "it can only go back to its beginning").help("say `--to earliest`")),
+        }
+    }
 
     /// What it reads of Kafka, if it does: then a consumer group shares its partitions out.
     fn kafka(&self) -> Option<&KafkaInput> {

@@ -32,6 +32,8 @@ pub const PARTITIONS_CHANGED: Code = Code::new("MS0653", "the input's partition 
 pub const ARTIFACT_MISSING: Code = Code::new("MS0654", "an earlier model or table is gone");
 /// A `state:` location that makes no sense or can't be reached.
 pub const STATE_LOCATION: Code = Code::new("MS0655", "the state location can't be used");
+/// A reset that makes no sense for the pipeline.
+pub const RESET: Code = Code::new("MS0656", "a reset can't be done");
 
 /// Every code of this crate.
 pub const ALL: &[Code] = &[
@@ -50,4 +52,5 @@ pub const ALL: &[Code] = &[
     PARTITIONS_CHANGED,
     ARTIFACT_MISSING,
     STATE_LOCATION,
+    RESET,
 ];

@@ -22,6 +22,7 @@ mod route;
 mod run;
 mod snapshot;
 mod starter;
+pub mod status;
 pub mod task;
 mod worker;
 

@@ -151,6 +151,11 @@ impl Plan {
         &self.env
     }
 
+    /// Whether a run opens the embedded log. If not, several processes may run from one data directory.
+    pub fn uses_log(&self) -> bool {
+        self.source.spec.kafka().is_none()
+    }
+
     /// Where the log's HTTP API is to listen; `None` if it is switched off.
     pub fn http(&self) -> Option<SocketAddr> {
         self.settings.http

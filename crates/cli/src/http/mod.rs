@@ -29,11 +29,22 @@ const FINISH_WITHIN: Duration = Duration::from_secs(2);
 /// What the handlers share.
 pub struct Shared {
     pub pipeline: String,
-    pub log: Log,
+    /// `None` where the run has no log open.
+    pub log: Option<Log>,
     pub live: Arc<Live>,
     pub started: Instant,
     /// Changes once: when the run has ended.
     pub ended: watch::Sender<bool>,
+}
+
+impl Shared {
+    /// The log.
+    pub fn log(&self) -> Result<&Log> {
+        self.log.as_ref().ok_or_else(|| {
+            Error::new(codes::NO_LOG, format!("pipeline `{}` reads Kafka: its process has no log", self.pipeline))
+                .help("`millstream topic --pipeline FILE` works on the topics of its cluster")
+        })
+    }
 }
 
 /// A server that is up; ends when dropped.
@@ -45,7 +56,7 @@ pub struct Server {
 
 impl Server {
     /// Binds and starts to answer.
-    pub fn start(address: SocketAddr, pipeline: &str, log: Log, live: Arc<Live>) -> Result<Self> {
+    pub fn start(address: SocketAddr, pipeline: &str, log: Option<Log>, live: Arc<Live>) -> Result<Self> {
         check_loopback(address)?;
         let unusable = |cause: std::io::Error| {
             Error::new(codes::HTTP_BIND, format!("the HTTP API can't listen on `{address}`"))

@@ -88,7 +88,7 @@ async fn blocking<T: Send + 'static>(
     call: impl FnOnce(&Log) -> Result<T> + Send + 'static,
 ) -> Answer<T> {
     let shared = shared.clone();
-    let joined = tokio::task::spawn_blocking(move || call(&shared.log)).await;
+    let joined = tokio::task::spawn_blocking(move || shared.log().and_then(call)).await;
     let gone = |cause| Error::new(codes::HTTP_CALL, "the request was given up because the run ends").because(cause);
     Ok(joined.map_err(gone)??)
 }
@@ -97,8 +97,11 @@ async fn healthz(State(shared): State<Arc<Shared>>) -> Json<Value> {
     Json(json!({ "status": "ok", "pid": std::process::id(), "pipeline": shared.pipeline }))
 }
 
-async fn status(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    Json(super::status::json(&shared))
+async fn status(State(shared): State<Arc<Shared>>) -> Answer {
+    // The log is asked for commits.
+    let joined = tokio::task::spawn_blocking(move || super::status::json(&shared)).await;
+    let gone = |cause| Error::new(codes::HTTP_CALL, "the request was given up because the run ends").because(cause);
+    Ok(Json(joined.map_err(gone)??))
 }
 
 async fn topics(State(shared): State<Arc<Shared>>) -> Answer<Json<Vec<TopicView>>> {
@@ -228,7 +231,7 @@ async fn tail(
     let start = (shared, topic, partition, from, ended);
     let chunks = futures_util::stream::unfold(start, |(shared, topic, partition, mut from, mut ended)| async move {
         // Where the topic or the offset goes away the stream ends, and a new request says why.
-        while shared.log.end(&topic, partition).ok()? <= from || *ended.borrow() {
+        while shared.log().ok()?.end(&topic, partition).ok()? <= from || *ended.borrow() {
             if *ended.borrow() {
                 return None;
             }

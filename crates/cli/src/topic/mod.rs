@@ -3,7 +3,7 @@
 mod access;
 mod kafka;
 mod produce;
-mod remote;
+pub mod remote;
 mod tail;
 
 use std::time::Duration;

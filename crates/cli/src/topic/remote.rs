@@ -64,6 +64,11 @@ impl Remote {
         (health.pid == announced.pid).then_some(run)
     }
 
+    /// What `GET /status` says.
+    pub fn status(&self) -> Result<Value> {
+        self.get("/status")
+    }
+
     pub fn topics(&self) -> Result<Vec<TopicView>> {
         self.get("/topics")
     }

@@ -25,6 +25,7 @@ use arrow::datatypes::SchemaRef;
 
 pub use decode::{Decoded, Decoder};
 pub use encode::{encoder, header};
+pub(crate) use text::time::{parse_rfc3339, write_rfc3339};
 
 /// How the bytes of a source's records are to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -102,7 +102,7 @@ fn input_partitions(clients: &Clients, input: &KafkaInput, patience: &Arc<Patien
 }
 
 /// Sees to it that one process at a time reads an input that nobody shares out.
-fn lock(env: &Env) -> Result<File> {
+pub(super) fn lock(env: &Env) -> Result<File> {
     let path = env.data_dir().join("input.lock");
     let failed = |e: std::io::Error| {
         Error::new(KAFKA_INSTANCE, format!("`{}` can't be written", path.display()))

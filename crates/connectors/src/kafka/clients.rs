@@ -21,6 +21,7 @@ use super::token::oauth_token;
 use super::{Cluster, Connection, KafkaInput};
 use crate::codes::KAFKA_CLIENT;
 use crate::env::Env;
+use crate::look::Owner;
 
 /// After this, the broker ends a transaction by itself: how long a crash can hold up whoever takes over.
 pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,12 +45,7 @@ pub(super) struct Clients {
 impl Clients {
     /// `client.id`: shown by the broker's tools.
     fn name(&self) -> String {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let host = match host.trim() {
-            "" => "localhost",
-            host => host,
-        };
-        format!("millstream-{}@{host}:{}", self.env.pipeline(), std::process::id())
+        Owner::client_id(self.env.pipeline(), self.env.http())
     }
 
     /// The identity that a worker's transactions go under.
@@ -84,11 +80,9 @@ impl Clients {
             }
             Protocol::Classic => {
                 config.set("group.protocol", "classic").set("partition.assignment.strategy", "cooperative-sticky");
-                if let Some(timeout) = input.session_timeout {
-                    let timeout_ms = timeout.as_millis();
-                    config.set("session.timeout.ms", timeout_ms.to_string());
-                    config.set("heartbeat.interval.ms", (timeout_ms / 15).max(1).to_string());
-                }
+                let timeout_ms = input.session_timeout().as_millis();
+                config.set("session.timeout.ms", timeout_ms.to_string());
+                config.set("heartbeat.interval.ms", (timeout_ms / 15).max(1).to_string());
             }
         }
         if input.static_membership {
@@ -106,10 +100,15 @@ impl Clients {
     }
 
     /// The producer of everything a worker writes.
-    pub(super) fn producer(&self, cluster: &Cluster, worker: u32, delivery: Delivery) -> Result<Arc<Client>> {
+    pub(super) fn producer(
+        &self,
+        cluster: &Cluster,
+        worker: u32,
+        delivery: Delivery,
+    ) -> Result<(Arc<Client>, Arc<Log>)> {
         let mut config = cluster.connection.client_config(self.env.base_dir())?;
         cluster.producer.apply(&mut config);
-        config.set("delivery.report.only.error", "true").set("enable.gapless.guarantee", "false");
+        config.set("delivery.report.only.error", "true");
         defaults(
             &mut config,
             &[
@@ -138,7 +137,8 @@ impl Clients {
                 config.set("message.timeout.ms", "0");
             }
         }
-        self.make(Kind::Producer, config, &self.context("producer"))
+        let log = self.context("producer");
+        Ok((self.make(Kind::Producer, config, &log)?, log))
     }
 }
 

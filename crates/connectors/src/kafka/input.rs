@@ -10,6 +10,12 @@ use rdkafka::ClientConfig;
 use super::Connection;
 use super::properties::Properties;
 
+/// How long a process that was killed keeps its partitions from others: one that stops in order gives them back at once.
+/// Members send a sign of life every fifteenth of it, so that even a machine that is very busy has some before it is over.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same for static members: they are to be back before it is over, and Kafka's own default is meant for that.
+const SESSION_TIMEOUT_STATIC: Duration = Duration::from_secs(45);
+
 /// A Kafka source, meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KafkaInput {
@@ -80,6 +86,12 @@ impl KafkaInput {
     /// The group's name, in a pipeline of this name.
     pub(crate) fn group<'a>(&'a self, pipeline: &'a str) -> &'a str {
         self.group.as_deref().unwrap_or(pipeline)
+    }
+
+    /// After how long without a sign of life a member counts as dead. Of the classic protocol only.
+    pub(crate) fn session_timeout(&self) -> Duration {
+        let unless_written = if self.static_membership { SESSION_TIMEOUT_STATIC } else { SESSION_TIMEOUT };
+        self.session_timeout.unwrap_or(unless_written)
     }
 
     /// How the group works and where it begins, for people.

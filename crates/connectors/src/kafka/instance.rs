@@ -23,10 +23,15 @@ pub(super) struct Instance {
     pub(super) id: String,
     /// The place in the folder.
     pub(super) slot: u32,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl Instance {
+    /// Of somebody who looks and writes nothing.
+    pub(super) fn nobody() -> Self {
+        Self { id: "nobody".to_owned(), slot: 0, _lock: None }
+    }
+
     /// Takes the first identity that is free.
     pub(super) fn take(data_dir: &Path) -> Result<Self> {
         let folder = data_dir.join("instances");
@@ -49,7 +54,7 @@ impl Instance {
                 Some(id) => id,
                 None => write(&mut file).map_err(|e| failed(&path, e))?,
             };
-            return Ok(Self { id, slot, _lock: file });
+            return Ok(Self { id, slot, _lock: Some(file) });
         }
         Err(Error::new(KAFKA_INSTANCE, format!("{SLOTS_MAX} processes run from `{}` already", data_dir.display()))
             .help("give this one a `data_dir` of its own"))

@@ -70,9 +70,17 @@ pub(super) struct StoreParts {
 impl KafkaStore {
     /// Opens the store: makes the producer, which ends what an earlier run of this worker left open.
     pub(super) fn open(parts: StoreParts, partitions: u32) -> Result<Self> {
+        let store = Self::unready(parts);
+        store.journal.ensure(&store.reader, || store.ops(), partitions.max(1))?;
+        store.ready(&mut store.producing.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Ok(store)
+    }
+
+    /// A store that can be read from: it creates nothing and has no producer yet.
+    pub(super) fn unready(parts: StoreParts) -> Self {
         let StoreParts { clients, cluster, worker, delivery, keeps, input, reader, journal } = parts;
         let patience = reader.patience.clone();
-        let store = Self {
+        Self {
             clients,
             cluster,
             worker,
@@ -85,10 +93,7 @@ impl KafkaStore {
             producing: Mutex::default(),
             seed: random(),
             writes: AtomicU64::new(0),
-        };
-        store.journal.ensure(&store.reader, || store.ops(), partitions.max(1))?;
-        store.ready(&mut store.producing.lock().unwrap_or_else(PoisonError::into_inner))?;
-        Ok(store)
+        }
     }
 
     /// The identity of this worker's transactions.
@@ -110,9 +115,17 @@ impl KafkaStore {
             return Ok(());
         }
         let writer = Writer::new(self.clients.producer(&self.cluster, self.worker, self.delivery)?)?;
+        if self.delivery == Delivery::ExactlyOnce {
+            self.init(&writer)?;
+        }
+        producing.writer = Some(writer);
+        Ok(())
+    }
+
+    /// Ends what an earlier producer of this identity left open, and cuts it off.
+    fn init(&self, writer: &Writer) -> Result<()> {
         let mut said = false;
-        while self.delivery == Delivery::ExactlyOnce {
-            let Err(failure) = writer.client.init_transactions(INIT_CALL) else { break };
+        while let Err(failure) = writer.client.init_transactions(INIT_CALL) {
             let class = classify(Call::Init, &failure);
             if decide(Call::Init, class, Leases::Held, self.patience.is_over()) != Action::Same {
                 return Err(Error::new(KAFKA_COMMIT, "transactions can't be begun")
@@ -127,7 +140,6 @@ impl KafkaStore {
             }
             std::thread::sleep(LOOK_AGAIN);
         }
-        producing.writer = Some(writer);
         Ok(())
     }
 

@@ -1,17 +1,20 @@
 //! The `log` source: partitions of a topic of the embedded log.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use millstream_config::pipeline::{ConnectorSpec, Kind, SourceFormat};
 use millstream_config::{Cx, Diagnostic, Spanned, Whole, spec, spec_enum};
-use millstream_core::{Delivery, PollLimit, Polled, Position, RawBatch, Result, RowSchema, Source};
+use millstream_core::{Delivery, PollLimit, Polled, Position, RawBatch, Result, RowSchema, Source, TaskId};
 
 use super::read::PartitionReader;
+use super::store::LogStore;
 use super::topic::check_name;
 use crate::codec::InputFormat;
 use crate::codes::BAD_OPTION;
 use crate::env::Env;
 use crate::file::declared_format;
+use crate::look::{Place, no_place};
 use crate::registry::{SourceConnector, kind, shared};
 use crate::spec::SourceSpec;
 
@@ -127,6 +130,37 @@ impl SourceSpec for LogSourceSpec {
         env.log()?.ensure_topic(&self.options.topic.value, self.declared())
     }
 
+    fn existing_partitions(&self, env: &Env) -> Result<u32> {
+        if !env.data_dir().join("log").exists() {
+            return Ok(0);
+        }
+        let log = env.log()?;
+        let known = log.topics().into_iter().find(|topic| topic.name == self.options.topic.value);
+        Ok(known.map_or(0, |topic| topic.partitions.len() as u32))
+    }
+
+    fn bounds(&self, env: &Env, partition: u32) -> Result<Option<(u64, u64)>> {
+        let offsets = env.log()?.offsets(&self.options.topic.value, partition)?;
+        Ok(Some((offsets.start, offsets.end)))
+    }
+
+    fn place(&self, env: &Env, partition: u32, place: Place) -> Result<Position> {
+        let (log, topic) = (env.log()?, &self.options.topic.value);
+        let offsets = log.offsets(topic, partition)?;
+        let whose = format!("partition {partition} of topic `{topic}`");
+        let offset = match place {
+            Place::Earliest => offsets.start,
+            Place::Latest => offsets.end,
+            Place::Offset(offset) if (offsets.start..=offsets.end).contains(&offset) => offset,
+            Place::Offset(offset) => {
+                return Err(no_place(&whose, &format!("it has no offset {offset}"))
+                    .help(format!("it has {} to {}", offsets.start, offsets.end)));
+            }
+            Place::Timestamp(time_ms) => first_since(&log, topic, partition, &offsets, time_ms)?,
+        };
+        Ok(Position { offset, cursor: String::new() })
+    }
+
     fn open(&self, env: &Env, partition: u32) -> Result<Box<dyn Source>> {
         let log = env.log()?;
         let topic = &self.options.topic.value;
@@ -139,6 +173,23 @@ impl SourceSpec for LogSourceSpec {
         Ok(Box::new(LogSource { reader, first, end: self.options.bounded.then_some(offsets.end) }))
     }
 }
+
+/// The offset of the first record with this timestamp or a later one; the end if there is none. Reads what comes before.
+fn first_since(log: &Arc<LogStore>, topic: &str, partition: u32, offsets: &Range<u64>, time_ms: i64) -> Result<u64> {
+    let mut reader = PartitionReader::open(log.clone(), topic, partition, offsets.start)?;
+    loop {
+        let mut batch = RawBatch::new(TaskId::new(partition));
+        if reader.read(offsets.end, LOOK, &mut batch)? == 0 {
+            return Ok(offsets.end);
+        }
+        if let Some(i) = (0..batch.len()).find(|&i| batch.timestamp_ms(i) >= time_ms) {
+            return Ok(batch.offset(i));
+        }
+    }
+}
+
+/// What is read at once in search of a time.
+const LOOK: PollLimit = PollLimit { records: 4096, bytes: 4 << 20 };
 
 /// Reads one partition.
 struct LogSource {

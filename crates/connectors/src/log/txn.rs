@@ -119,6 +119,29 @@ impl Txn for LogTxn<'_> {
     }
 }
 
+impl LogStore {
+    /// Sets the newest commits of tasks, in one write, and removes what their journals hold beyond them.
+    ///
+    /// # Errors
+    /// The log can't be written.
+    pub fn set_commits(&self, pipeline: &str, commits: &[(TaskId, CommitRecord)]) -> Result<()> {
+        let mut writer = self.writer()?;
+        let mut batch = self.batch();
+        for (task, record) in commits {
+            let first = keys::journal_entry(pipeline, *task, record.journal_len);
+            for entry in self.rows().range(first..=keys::journal_entry(pipeline, *task, u64::MAX)) {
+                batch.remove(self.rows(), entry.key().map_err(read_failed)?);
+            }
+            let key = keys::commit(pipeline, *task);
+            let json = serde_json::to_vec(record)
+                .map_err(|e| Error::new(LOG_WRITE, "a commit can't be encoded").because(e))?;
+            let sealed = keys::seal(&key, &json);
+            batch.insert(self.rows(), key, sealed);
+        }
+        self.apply(&mut writer, batch, true)
+    }
+}
+
 fn read_back<T: DeserializeOwned>(key: &[u8], sealed: &[u8], what: &str) -> Result<T> {
     let json = keys::unseal(key, sealed, what)?;
     serde_json::from_slice(json).map_err(|e| Error::new(LOG_DAMAGED, format!("{what} does not read back")).because(e))

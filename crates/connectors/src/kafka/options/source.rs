@@ -50,7 +50,8 @@ spec! {
         /// Whether a process that starts again within `session_timeout` takes its old place, without a rebalance. Needs
         /// `protocol: classic`.
         static_membership: Spanned<bool> = default(Spanned::new(false, millstream_config::Span::default())),
-        /// After how long without a sign of life a process counts as dead and others take over. Default: 45s.
+        /// After how long without a sign of life a process counts as dead and others take over. Default: 10s, and 45s with
+        /// `static_membership`.
         session_timeout: Spanned<Duration> = optional,
         /// Whether to stop at the end that each partition has when it is first read.
         bounded: Spanned<bool> = default(Spanned::new(false, millstream_config::Span::default())),
