@@ -9,7 +9,7 @@
 use crate::forest::{Real, is_nan};
 
 /// Trees walked at once.
-pub(crate) const LANES: usize = 8;
+pub(crate) const LANES: usize = 16;
 
 /// A split or a leaf.
 #[repr(C)]

@@ -15,13 +15,14 @@ use super::decide::{Action, Call, Class, Leases, Next, classify, decide};
 use super::group::Place;
 use super::native::{Code, Failure, PartitionList, TopicState};
 use super::record::Stored;
+use super::source::passes;
 use super::store::{KafkaStore, Keeps};
 use super::txn::{Part, Producing};
 use super::writer::Writer;
 use crate::codes::{KAFKA_COMMIT, KAFKA_IDENTITY, KAFKA_NO_TOPIC};
 
 /// How long one call of a transaction waits before it looks around and is made again.
-const CALL: Duration = Duration::from_secs(1);
+const CALL: Duration = Duration::from_secs(3);
 /// The same for the end of a transaction that is given up: it waits for events that must be taken meanwhile.
 const ABORT_CALL: Duration = Duration::from_millis(100);
 /// Pauses between attempts, doubled from one to the other.
@@ -67,12 +68,23 @@ pub(super) struct Write<'a> {
     pause: Duration,
     /// Whether the transaction may have been committed without our knowing.
     began_commit: bool,
+    /// A request of the open transaction may still be on its way although it was given up: see [`Write::calm`].
+    disturbed: bool,
 }
 
 impl<'a> Write<'a> {
     pub(super) fn new(store: &'a KafkaStore, producing: &'a mut Producing, parts: Vec<Part>) -> Self {
         let name = store.name_write();
-        Self { store, producing, parts, lost: Vec::new(), name, pause: PAUSE_MIN, began_commit: false }
+        Self {
+            store,
+            producing,
+            parts,
+            lost: Vec::new(),
+            name,
+            pause: PAUSE_MIN,
+            began_commit: false,
+            disturbed: false,
+        }
     }
 
     /// Commits what is left of it, or finds out that nothing is.
@@ -83,8 +95,14 @@ impl<'a> Write<'a> {
             if self.parts.is_empty() {
                 return Ok(());
             }
-            let failed = match self.attempt() {
-                Ok(()) => return Ok(()),
+            let losses = self.writer()?.losses();
+            let attempt = self.attempt();
+            self.disturbed |= self.producing.writer.as_ref().is_some_and(|writer| writer.losses() != losses);
+            let failed = match attempt {
+                Ok(()) => {
+                    self.calm();
+                    return Ok(());
+                }
                 Err(Trouble::Error(error)) => {
                     self.abort_for_good();
                     return Err(error);
@@ -110,10 +128,12 @@ impl<'a> Write<'a> {
                 Action::Abort(next) => match self.abort() {
                     Ok(()) => {
                         self.began_commit = false;
+                        self.calm();
                         if next == Next::Stop {
                             return Err(self.ended(&failed, false));
                         }
                         self.check_topics(&failed)?;
+                        self.store.ready(self.producing)?;
                         return Ok(false);
                     }
                     Err(worse) => {
@@ -134,6 +154,15 @@ impl<'a> Write<'a> {
                     };
                 }
             }
+        }
+    }
+
+    /// After a transaction: a request that was given up, and was answered when it was made again, may still reach the
+    /// broker, and would then commit or abort the *next* transaction of this producer (until brokers and clients have
+    /// KIP-890). A new producer has a new epoch, under which it is refused.
+    fn calm(&mut self) {
+        if std::mem::take(&mut self.disturbed) {
+            self.producing.writer = None;
         }
     }
 
@@ -223,6 +252,7 @@ impl<'a> Write<'a> {
         let class = classify(call, &failure);
         match decide(call, class, Leases::Held, self.store.patience.is_over()) {
             Action::Same => {
+                self.disturbed |= passes(&failure);
                 tracing::debug!(target: "kafka", ?call, "made again: {failure}");
                 self.rest();
                 Ok(())
@@ -403,6 +433,7 @@ impl<'a> Write<'a> {
             .because(failed.failure.clone()));
         }
         self.producing.writer = None;
+        self.disturbed = false;
         self.store.ready(self.producing)
     }
 

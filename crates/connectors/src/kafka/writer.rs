@@ -10,6 +10,7 @@ use std::time::Duration;
 use millstream_core::{Chunk, Error, Result};
 
 use super::Cluster;
+use super::clients::Log;
 use super::native::{Client, Code, Delivery, Event, Failure, Outgoing, Queue, Topic};
 use crate::codes::{KAFKA_CLIENT, KAFKA_COMMIT};
 
@@ -23,13 +24,14 @@ pub(super) struct Writer {
     topics: HashMap<String, Topic>,
     main: Queue,
     pub(super) client: Arc<Client>,
+    log: Arc<Log>,
     undelivered: Vec<Delivery>,
 }
 
 impl Writer {
-    pub(super) fn new(client: Arc<Client>) -> Result<Self> {
+    pub(super) fn new((client, log): (Arc<Client>, Arc<Log>)) -> Result<Self> {
         let main = Queue::main(&client).ok_or_else(|| Error::new(KAFKA_CLIENT, "a producer has no queue"))?;
-        Ok(Self { topics: HashMap::new(), main, client, undelivered: Vec::new() })
+        Ok(Self { topics: HashMap::new(), main, client, log, undelivered: Vec::new() })
     }
 
     /// The handle of a topic, with the properties that its output wants.
@@ -97,6 +99,11 @@ impl Writer {
             headers: &[],
         };
         Ok(send(self.topic(topic, cluster)?, &client, &outgoing))
+    }
+
+    /// Rises each time a connection is lost.
+    pub(super) fn losses(&self) -> u64 {
+        self.log.losses()
     }
 
     /// Notes the events that are there.
