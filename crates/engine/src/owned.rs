@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use millstream_core::journal::AdvanceCause;
-use millstream_core::{JournalEntry, Lease, PollLimit, Polled, Position, RawBatch, Result, Source, TaskId};
+use millstream_core::{JournalEntry, Lease, PollLimit, Polled, Position, RawBatch, Result, Source};
 
 use crate::clock::Clock;
 use crate::live::{Live, Stages, TaskStatus};
@@ -85,10 +85,6 @@ impl OwnedTask {
             ended: false,
             lag: 0,
         }
-    }
-
-    pub(crate) fn id(&self) -> TaskId {
-        self.task.id()
     }
 
     /// One poll; what it came to. Epochs that close are put into `out`.

@@ -249,7 +249,18 @@ impl Starter {
         let journal = self.store.load_journal(&plan.name, id, fold.journal_len)?;
         let journal = journal.into_iter().take(commit.journal_len.saturating_sub(fold.journal_len) as usize).collect();
         let there = fold.run(&self.workshop, &commit.position, journal, cancelled, live)?;
+        if !seen.reaches_start {
+            self.trim(id);
+        }
         Ok(there.then_some((fold, lossy)))
+    }
+
+    /// Lets go of journal entries that no fold can begin before any more.
+    fn trim(&self, id: TaskId) {
+        let Some(folded) = self.workshop.snapshots.journal_folded(id).filter(|folded| *folded > 0) else { return };
+        if let Err(error) = self.store.trim_journal(&self.plan().name, id, folded) {
+            tracing::warn!(code = error.code().id, "{error}");
+        }
     }
 
     /// Every snapshot up to the first that can serve, newest first. What does not check out is passed over.

@@ -142,6 +142,8 @@ pub struct Reset {
     pub changes: Vec<Change>,
     /// Whether steps keep state.
     pub stateful: bool,
+    /// The processes that run the pipeline now, where the backend knows: while there are any, it can't be done.
+    pub owners: Vec<Owner>,
     look: Box<dyn Look>,
     snapshots: SnapshotStore,
 }
@@ -209,7 +211,7 @@ pub fn prepare_reset(plan: &Plan, options: &ResetOptions) -> Result<Reset> {
             commit,
         });
     }
-    Ok(Reset { changes, stateful, look, snapshots })
+    Ok(Reset { changes, stateful, owners: look.owners()?, look, snapshots })
 }
 
 /// The commit that sets a task to a position.
@@ -252,6 +254,7 @@ impl Reset {
     /// The pipeline runs, or a store refuses. What was done by then is said by `millstream status`; the same reset may be
     /// done again.
     pub fn apply(&self) -> Result<()> {
+        // The backend has the last word, but then snapshots would be gone.
         let owners = self.look.owners()?;
         for change in self.changes.iter().filter(|_| owners.is_empty()) {
             // With empty state, no snapshot holds it.

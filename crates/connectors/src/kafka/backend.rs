@@ -185,6 +185,9 @@ impl Backend for KafkaBackend {
         if topics.is_empty() {
             return Err(Error::new(KAFKA_MEMBER, "the source names no topic"));
         }
-        Ok(Box::new(KafkaMember::join(client, &topics, input.bounded, lane.group.clone(), opener)?))
+        let group = input.group(self.env.pipeline());
+        let asker = lane.reader.client.clone();
+        let member = KafkaMember::join(client, asker, group, &topics, input.bounded, lane.group.clone(), opener)?;
+        Ok(Box::new(member))
     }
 }

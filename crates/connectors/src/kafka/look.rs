@@ -200,10 +200,13 @@ impl Look for KafkaLook {
     fn owners(&self) -> Result<Vec<Owner>> {
         let Some(input) = &self.input else { return Ok(Vec::new()) };
         let group = self.group(input);
-        let members = native::members(&self.store.reader.client, group, GROUP).map_err(|failure| {
+        let reader = &self.store.reader;
+        // A coordinator that was just asked for the first time may not be there yet.
+        let members = reader.ask("the members of the consumer group", || native::members(&reader.client, group, GROUP));
+        let members = members.map_err(|error| {
             Error::new(KAFKA_UNREACHABLE, format!("the consumer group `{group}` can't be looked at"))
                 .help("let this user look at the group (ACL `Describe`), and look whether its coordinator is up")
-                .because(failure)
+                .because(error)
         })?;
         let owner = |member: native::GroupMember| {
             let tasks = member.partitions.iter().map(|(topic, partition)| self.names.task(topic, *partition));

@@ -13,6 +13,7 @@ use millstream_core::{Change, Error, Lease, Member, Opener, Result, TaskId};
 use super::group::GroupState;
 use super::native::{Client, Code, Event, Failure, GroupMetadata, PartitionList, Queue, TopicState};
 use super::source::{LOOK, MISSING_MAX, passes, topic_gone};
+use super::standby::Standbys;
 use crate::codes::{KAFKA_IDENTITY, KAFKA_MEMBER};
 
 /// How long leaving the group may take before the others are left to notice by themselves.
@@ -46,12 +47,18 @@ pub(super) struct KafkaMember {
     bounded: bool,
     left: bool,
     said: Option<(Code, Instant)>,
+    /// Asks the group who its members are.
+    asker: Arc<Client>,
+    group_name: String,
+    standbys: Standbys,
 }
 
 impl KafkaMember {
     /// Joins the group.
     pub(super) fn join(
         client: Arc<Client>,
+        asker: Arc<Client>,
+        group_name: &str,
         topics: &[String],
         bounded: bool,
         group: Arc<GroupState>,
@@ -75,6 +82,9 @@ impl KafkaMember {
             bounded,
             left: false,
             said: None,
+            asker,
+            group_name: group_name.to_owned(),
+            standbys: Standbys::default(),
         })
     }
 
@@ -250,6 +260,14 @@ impl Member for KafkaMember {
 
     fn renew(&mut self) -> Result<Vec<(TaskId, Lease)>> {
         Ok(self.group.renew())
+    }
+
+    fn standbys(&mut self, copies: usize) -> Result<Option<Vec<TaskId>>> {
+        self.standbys.ask(&self.asker, &self.group_name);
+        let Some(place) = GroupMetadata::of(&self.client) else { return Ok(None) };
+        let Some(chosen) = self.standbys.of(&place.id(), copies) else { return Ok(None) };
+        let tasks = chosen.iter().map(|(topic, partition)| self.group.names.task(topic, *partition));
+        tasks.collect::<Result<_>>().map(Some)
     }
 
     fn is_open(&self) -> bool {

@@ -28,6 +28,7 @@ mod secret;
 mod security;
 mod sink;
 mod source;
+mod standby;
 mod store;
 mod token;
 mod txn;

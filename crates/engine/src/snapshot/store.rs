@@ -220,6 +220,14 @@ impl SnapshotStore {
     }
 
     /// The manifests of a task, newest first.
+    /// How much of a task's journal every snapshot of it that is kept has folded in; `None` if that can't be said.
+    pub(crate) fn journal_folded(&self, task: TaskId) -> Option<u64> {
+        let dir = self.dir(task);
+        let manifests = self.manifests(task).ok()?;
+        let lengths = manifests.iter().map(|name| Some(self.read_manifest(&dir, name).ok()?.header.journal_len));
+        lengths.collect::<Option<Vec<_>>>()?.into_iter().min()
+    }
+
     fn manifests(&self, task: TaskId) -> Result<Vec<String>> {
         let dir = self.dir(task);
         let names = self.place.list(&dir).map_err(|fault| {

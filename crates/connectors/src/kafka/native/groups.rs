@@ -12,6 +12,8 @@ use super::{Client, Code, Failure, PartitionList, Queue, c_string, milliseconds,
 /// A member of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::kafka) struct GroupMember {
+    /// As the group's coordinator named it.
+    pub(in crate::kafka) id: String,
     pub(in crate::kafka) client_id: String,
     /// `group.instance.id`, for static members.
     pub(in crate::kafka) instance: Option<String>,
@@ -79,11 +81,8 @@ unsafe fn inner(error: *const sys::rd_kafka_error_t) -> Result<(), Failure> {
     if error.is_null() {
         return Ok(());
     }
-    // SAFETY: the caller says so; the text is copied.
-    unsafe {
-        let code = sys::rd_kafka_error_code(error);
-        Failure::check(code).map_err(|failure| Failure { text: owned(sys::rd_kafka_error_string(error)), ..failure })
-    }
+    // SAFETY: the caller says so. The error's own text names the request, and often nothing else.
+    Failure::check(unsafe { sys::rd_kafka_error_code(error) })
 }
 
 fn queue(client: &Arc<Client>) -> Result<Queue, Failure> {
@@ -137,6 +136,7 @@ unsafe fn member(described: *const sys::rd_kafka_MemberDescription_t) -> GroupMe
             false => PartitionList::copy_of(list),
         };
         GroupMember {
+            id: owned(sys::rd_kafka_MemberDescription_consumer_id(described)),
             client_id: owned(sys::rd_kafka_MemberDescription_client_id(described)),
             instance: (!instance.is_null()).then(|| owned(instance)).filter(|id| !id.is_empty()),
             partitions: partitions.entries().into_iter().map(|e| (e.topic, e.partition)).collect(),
