@@ -10,6 +10,7 @@ mod crash;
 mod determinism;
 mod docs;
 mod example;
+mod kafka;
 mod kafka_connector;
 mod kafka_topics;
 mod messages;
