@@ -399,6 +399,8 @@ fn sliced_block<T: Real>(perfect: &Perfect, columns: &[Line; COLUMNS_MAX], leave
     // The answers of one tree are written while those of the tree before are used: a word is read long after its write.
     let mut buffers = [[0u64; 64]; 2];
     let all = |tests: &Tests, buffer: &mut [u64; 64]| {
+        // By index: iterators that skip the first are taken apart by the compiler's vectoriser, and slow.
+        #[allow(clippy::needless_range_loop)]
         for k in 1..64 {
             buffer[k] = answer_rows(columns, tests.columns.0[k], tests.codes.0[k]);
         }

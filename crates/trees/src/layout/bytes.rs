@@ -191,9 +191,9 @@ fn single<T: Real>(
         let (perfect, leaves) = Perfect::new(shapes, outputs)?;
         Some((Single::Perfect(Arc::new(perfect)), leaves))
     };
-    let scorer = || match most {
-        0..=TRANSPOSED_LEAVES => Some((Single::Transposed(Transposed::new(shapes)?), in_order(32))),
-        0..=PACKED_LEAVES => Some((Single::Packed(Packed::new(shapes)?), in_order(most.next_power_of_two()))),
+    let scorer = || match () {
+        _ if most <= TRANSPOSED_LEAVES => Some((Single::Transposed(Transposed::new(shapes)?), in_order(32))),
+        _ if most <= PACKED_LEAVES => Some((Single::Packed(Packed::new(shapes)?), in_order(most.next_power_of_two()))),
         _ => None,
     };
     let fast = level.is_avx512();

@@ -38,7 +38,7 @@ const BATCH_ROWS_MIN: usize = 24;
 pub(crate) enum Fast<T> {
     /// The plain evaluator itself.
     Plain,
-    Walked(Interleaved<T>),
+    Walked(Box<Interleaved<T>>),
     Bytes(Box<Bytes<T>>),
 }
 
@@ -54,7 +54,7 @@ impl<T: Real> Fast<T> {
     /// The form that is wanted.
     pub(crate) fn new(forest: &Forest<T>, layout: Layout, level: Level) -> Result<Self, LoadError> {
         let bytes = || Bytes::new(forest, layout, level).map(|bytes| Self::Bytes(Box::new(bytes)));
-        let walked = || Interleaved::new(forest).map(Self::Walked);
+        let walked = || Interleaved::new(forest).map(|walked| Self::Walked(Box::new(walked)));
         let found = match layout {
             Layout::Plain => Some(Self::Plain),
             Layout::Auto => bytes().or_else(walked).or(Some(Self::Plain)),

@@ -14,7 +14,7 @@ use super::quant::{BLOCK_ROWS, COLUMNS_MAX, Index, Line, RowBytes};
 use crate::forest::{Forest, Node, Real};
 
 /// Trees walked at once.
-const LANES: usize = 8;
+const LANES: usize = 16;
 
 /// The column that leaves look at. It is always 0, and they compare it with 1: they lead to themselves.
 const LEAF_COLUMN: u8 = COLUMNS_MAX as u8 - 1;
