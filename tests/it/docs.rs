@@ -2,12 +2,16 @@
 //!
 //! Fences: ` ```yaml ` is a whole pipeline and is checked; ` ```yaml fragment ` is not. ` ```console run ` holds
 //! commands (`$ …`) that must succeed, and ` ```console run exact ` shows all they print; both are run in order, in a
-//! folder that has a copy of `examples/` and of this page's earlier results.
+//! folder that has a copy of `examples/` and of this page's earlier results. ` ```console run kafka ` is run against the
+//! tests' broker, which has the address that the page gives its own, `127.0.0.1:9092`. A command that ends in `&` goes on
+//! until `kill %1 …` or the end of the page, and must then end well.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+
+use millstream_testkit::kafka::Cluster;
 
 use crate::support::{Job, binary, copy_tree, files, root};
 
@@ -93,19 +97,28 @@ fn every_command_in_the_documentation_that_is_marked_runs() {
         }
         let job = Job::new("");
         copy_examples(&job);
+        let broker = marked.iter().any(|b| b.info.ends_with("kafka")).then(|| Cluster::shared().unwrap().bootstrap());
+        let mut background = Background::default();
         for block in marked {
             for (command, shown) in commands(&block.text) {
                 // A reader has built the binary, or lets cargo do it.
-                let command = command.replace("cargo run --release --", "millstream");
-                let output = Command::new("sh")
-                    .args(["-c", &command])
-                    .current_dir(job.path(""))
-                    .env("PATH", &path)
-                    .env("NO_COLOR", "1")
-                    .stdin(std::process::Stdio::null())
-                    .output()
-                    .expect("sh starts");
+                let mut command = command.replace("cargo run --release --", "millstream");
+                let mut shell = Command::new("sh");
+                if let Some(broker) = &broker {
+                    command = command.replace("127.0.0.1:9092", broker);
+                    shell.env("KAFKA_BROKERS", broker);
+                }
                 let place = format!("{}:{}: {command}", page.display(), block.line);
+                shell.current_dir(job.path("")).env("PATH", &path).env("NO_COLOR", "1").stdin(Stdio::null());
+                if command.starts_with("kill %") {
+                    background.end();
+                    continue;
+                }
+                if let Some(command) = command.strip_suffix(" &") {
+                    background.begin(shell.args(["-c", &format!("exec {command}")]), place);
+                    continue;
+                }
+                let output = shell.args(["-c", &command]).output().expect("sh starts");
                 assert!(output.status.success(), "{place}\n{}", String::from_utf8_lossy(&output.stderr));
                 if block.info == "console run exact" {
                     assert_eq!(String::from_utf8_lossy(&output.stdout), shown, "{place}");
@@ -113,8 +126,40 @@ fn every_command_in_the_documentation_that_is_marked_runs() {
                 ran += 1;
             }
         }
+        background.end();
     }
     assert!(ran > 2, "only {ran} commands found");
+}
+
+/// Commands that go on while others run.
+#[derive(Default)]
+struct Background(Vec<(Child, String)>);
+
+impl Background {
+    fn begin(&mut self, command: &mut Command, place: String) {
+        self.0.push((command.spawn().expect("sh starts"), place));
+    }
+
+    /// Asks them to end, and waits for it.
+    fn end(&mut self) {
+        for (child, _) in &self.0 {
+            let killed = Command::new("kill").arg(child.id().to_string()).status().expect("kill starts");
+            assert!(killed.success());
+        }
+        for (mut child, place) in self.0.drain(..) {
+            let status = child.wait().expect("a child ends");
+            assert!(status.success(), "{place}: {status}");
+        }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        for (child, _) in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 /// The examples, without what a run in the working tree left behind.

@@ -12,6 +12,7 @@ mod docs;
 mod example;
 mod kafka;
 mod kafka_connector;
+mod kafka_operating;
 mod kafka_topics;
 mod messages;
 mod odd_inputs;

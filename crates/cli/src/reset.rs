@@ -1,5 +1,6 @@
 //! `millstream reset`: shows what would change, asks, and does it.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 
 use millstream_connectors::look::Place;
@@ -30,9 +31,15 @@ pub fn reset(args: &ResetArgs) -> Outcome {
     }
     output::print(text(plan.name(), &reset))?;
     if args.dry_run {
+        let running: BTreeSet<&str> = reset.owners.iter().map(|owner| owner.name.as_str()).collect();
+        if !running.is_empty() {
+            let names = running.into_iter().collect::<Vec<_>>().join(", ");
+            output::print(format!("it can't be done while these processes run: {names}\n"))?;
+        }
         return output::print("nothing was changed (--dry-run)\n");
     }
-    if !args.yes && !agreed()? {
+    // With somebody running it, there is nothing to agree to.
+    if reset.owners.is_empty() && !args.yes && !agreed()? {
         return output::print("nothing was changed\n");
     }
     reset.apply()?;
