@@ -6,6 +6,7 @@
     client.py SERVERS create TOPIC PARTITIONS [OPTION=VALUE]...
     client.py SERVERS delete|describe TOPIC
     client.py SERVERS grow TOPIC PARTITIONS
+    client.py SERVERS trim TOPIC OFFSET
     client.py SERVERS committed GROUP TOPIC
     client.py SERVERS members GROUP
     client.py SERVERS brokers [PROPERTY=VALUE]...
@@ -25,6 +26,11 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 # How long anything may take that a running broker does at once; with a broker that was killed it is elections.
 TIMEOUT_S = 60
+# What goes by while coordinators and leaders move.
+PASSING = {
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR,
+    KafkaError.UNSTABLE_OFFSET_COMMIT, KafkaError._TIMED_OUT, KafkaError._TRANSPORT,
+}
 
 
 def encode(data):
@@ -99,7 +105,9 @@ def consume(servers, topic, isolation, count, seconds):
         "enable.partition.eof": True, "auto.offset.reset": "error", "fetch.wait.max.ms": 50,
     })
     reading = set(partitions_of(consumer, topic))
-    consumer.assign([TopicPartition(topic, partition, 0) for partition in reading])
+    # The beginning may have been removed.
+    lows = [(p, consumer.get_watermark_offsets(TopicPartition(topic, p), TIMEOUT_S)[0]) for p in sorted(reading)]
+    consumer.assign([TopicPartition(topic, partition, low) for partition, low in lows])
     begin = time.monotonic()
     records = []
     while reading or (len(records) < int(count) and time.monotonic() < begin + float(seconds)):
@@ -109,10 +117,6 @@ def consume(servers, topic, isolation, count, seconds):
             error = message.error()
             if error and error.code() == KafkaError._PARTITION_EOF:
                 reading.discard(message.partition())
-            elif error and error.code() == KafkaError._AUTO_OFFSET_RESET:
-                # The beginning was removed: read what is left.
-                low, _ = consumer.get_watermark_offsets(TopicPartition(topic, message.partition()), TIMEOUT_S)
-                consumer.seek(TopicPartition(topic, message.partition(), low))
             elif error:
                 raise KafkaException(error)
             else:
@@ -145,6 +149,13 @@ def grow(servers, topic, partitions):
     await_leaders(admin, topic, int(partitions))
 
 
+def trim(servers, topic, offset):
+    """Removes what stands before OFFSET in every partition, as retention does."""
+    admin = AdminClient({"bootstrap.servers": servers})
+    wanted = [TopicPartition(topic, partition, int(offset)) for partition in partitions_of(admin, topic)]
+    wait(admin.delete_records(wanted, operation_timeout=TIMEOUT_S))
+
+
 def await_leaders(admin, topic, partitions):
     """A topic that was just made may not be known to the broker that is asked."""
     begin = time.monotonic()
@@ -172,8 +183,17 @@ def committed(servers, group, topic):
     admin = AdminClient({"bootstrap.servers": servers})
     wanted = [TopicPartition(topic, partition) for partition in sorted(partitions_of(admin, topic))]
     # Also offsets of open transactions would be waited for, as the tested program does.
-    futures = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, wanted)], require_stable=True)
-    (answer,) = wait(futures)
+    asked = [ConsumerGroupTopicPartitions(group, wanted)]
+    begin = time.monotonic()
+    while True:
+        try:
+            (answer,) = wait(admin.list_consumer_group_offsets(asked, require_stable=True))
+            break
+        except KafkaException as error:
+            # A broker that has just come back says so; it is not asked again by itself.
+            if not error.args[0].retriable() and error.args[0].code() not in PASSING or time.monotonic() > begin + TIMEOUT_S:
+                raise
+            time.sleep(0.1)
     show({"partition": p.partition, "offset": p.offset if p.offset >= 0 else None, "metadata": p.metadata or ""}
          for p in answer.topic_partitions)
 
@@ -209,7 +229,7 @@ def brokers(servers, *properties):
     show({"broker": node.id, "address": f"{node.host}:{node.port}"} for node in future.result().nodes)
 
 
-COMMANDS = {f.__name__: f for f in (produce, consume, create, grow, delete, describe, committed, members, brokers)}
+COMMANDS = {f.__name__: f for f in (produce, consume, create, grow, trim, delete, describe, committed, members, brokers)}
 
 if __name__ == "__main__":
     if len(sys.argv) < 3 or sys.argv[2] not in COMMANDS:

@@ -201,6 +201,8 @@ impl Worker {
 
     fn change(&mut self, change: Change) -> Result<()> {
         match change {
+            // Leaving gives them back; nobody would end what began now.
+            Change::Assigned(_) if self.leaving => Ok(()),
             Change::Assigned(tasks) => {
                 self.assigned_once = true;
                 tasks.into_iter().try_for_each(|(task, lease)| self.start(task, lease))

@@ -9,39 +9,46 @@ use millstream_core::record::{Header, NO_TIMESTAMP};
 use millstream_core::{PollLimit, RawBatch};
 use millstream_testkit::kafka::Record;
 
-use super::job::{Ends, LAST, OUTPUTS, Scoring};
+use super::job::{End, LAST, OUTPUTS, Scoring};
 use crate::support::Job;
 
 /// Differences that are shown of an output.
 const SHOWN_MAX: usize = 3;
 
-/// What a run over the embedded log gives: each output's records.
-pub fn expected(scoring: &Scoring, input: &[Record]) -> BTreeMap<&'static str, Vec<Record>> {
-    let job = scoring.job(Ends::Log);
+/// Each output's records.
+pub type Outputs = BTreeMap<&'static str, Vec<Record>>;
+
+/// What an input without end gives: what the end of a bounded one lets out still waits.
+pub fn expected(scoring: &Scoring, input: &[Record]) -> Outputs {
+    let mut outputs = expected_with_the_end(scoring, input);
+    let settled = outputs.entry("settled").or_default();
+    settled.retain(|record| !record.value_text().contains(&format!("\"transaction_id\":\"{LAST}")));
+    outputs
+}
+
+/// What an input gives that ends with these records.
+pub fn expected_with_the_end(scoring: &Scoring, input: &[Record]) -> Outputs {
+    let job = scoring.job(End::Log, End::Log);
     fill(&job, scoring, input);
     job.run().expect_success();
-    let store = LogStore::open(&job.path(".millstream")).unwrap();
-    let mut outputs = BTreeMap::new();
-    for output in OUTPUTS {
-        let mut records = read(&store, &scoring.topic(output), scoring.partitions);
-        if output == "settled" {
-            // The end of a bounded input lets them out; an input without end keeps them waiting.
-            records.retain(|record| !record.value_text().contains(&format!("\"transaction_id\":\"{LAST}")));
-        }
-        if output == "dead" {
-            // Where the origin is a topic of Kafka, its name is told.
-            let topic = ("ms.topic".to_owned(), Some(scoring.input.clone().into_bytes()));
-            for record in &mut records {
-                let at = record.headers.iter().position(|(name, _)| name == "ms.partition").unwrap();
-                record.headers.insert(at, topic.clone());
-            }
-        }
-        outputs.insert(output, records);
+    let mut outputs = read(&job, scoring);
+    // Where the origin is a topic of Kafka, its name is told.
+    let topic = ("ms.topic".to_owned(), Some(scoring.input.clone().into_bytes()));
+    for record in outputs.entry("dead").or_default() {
+        let at = record.headers.iter().position(|(name, _)| name == "ms.partition").unwrap();
+        record.headers.insert(at, topic.clone());
     }
     outputs
 }
 
-fn fill(job: &Job, scoring: &Scoring, input: &[Record]) {
+/// The outputs in a job's log.
+pub fn read(job: &Job, scoring: &Scoring) -> Outputs {
+    let store = LogStore::open(&job.path(".millstream")).unwrap();
+    OUTPUTS.map(|output| (output, read_topic(&store, &scoring.topic(output), scoring.partitions))).into()
+}
+
+/// Puts an input into a job's log.
+pub fn fill(job: &Job, scoring: &Scoring, input: &[Record]) {
     let store = LogStore::open(&job.path(".millstream")).unwrap();
     store.create_topic(&scoring.input, TopicOptions::partitions(scoring.partitions)).unwrap();
     for (nth, record) in input.iter().enumerate() {
@@ -63,7 +70,7 @@ fn fill(job: &Job, scoring: &Scoring, input: &[Record]) {
     }
 }
 
-fn read(store: &LogStore, topic: &str, partitions: u32) -> Vec<Record> {
+fn read_topic(store: &LogStore, topic: &str, partitions: u32) -> Vec<Record> {
     let mut records = Vec::new();
     for partition in 0..partitions {
         loop {

@@ -42,6 +42,24 @@ impl Instance {
         self.child.try_wait().expect("a child can be waited for")
     }
 
+    /// Fails the test if it ended.
+    #[track_caller]
+    pub fn expect_running(&mut self) {
+        if let Some(status) = self.ended() {
+            panic!("{} ended by itself, {status}; it said:\n{}", self.name, self.said());
+        }
+    }
+
+    /// Waits until it ends by itself, which it must not do well, and says what it said.
+    #[track_caller]
+    pub fn expect_failure(mut self) -> String {
+        let status = wait(&mut self.child, STOP_MAX);
+        let said = self.said();
+        let Some(status) = status else { panic!("{} has not ended after {STOP_MAX:?}:\n{said}", self.name) };
+        assert!(!status.success(), "{} ended well; it said:\n{said}", self.name);
+        said
+    }
+
     fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         let status = Command::new("sh").args(["-c", r#"kill -s "$1" "$2""#, "sh", signal, &pid]).status();

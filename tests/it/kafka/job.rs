@@ -14,13 +14,15 @@ const FIRST_EVENT_MS: i64 = 1_748_851_200_000;
 /// What is expected to happen in seconds must have happened by then.
 pub const LONG: Duration = Duration::from_secs(120);
 
-/// Where events are and where results go.
+/// Where events are, or where results go.
 #[derive(Clone, Copy, Debug)]
-pub enum Ends<'a> {
-    /// At these brokers.
+pub enum End<'a> {
+    /// Topics at these brokers.
     Kafka(&'a str),
-    /// In the embedded log, with topics of the same names.
+    /// Topics of the embedded log, with the same names.
     Log,
+    /// Files: `events.ndjson`, and `out/<output>.ndjson`.
+    Files,
 }
 
 /// A pipeline of its own name, with topics of their own.
@@ -61,45 +63,57 @@ impl Scoring {
     }
 
     /// The pipeline file.
-    pub fn file(&self, ends: Ends<'_>) -> String {
-        let (kind, more) = match ends {
-            Ends::Kafka(brokers) => (format!("kafka, brokers: \"{brokers}\""), self.source.as_str()),
-            Ends::Log => ("log".to_owned(), "bounded: true"),
+    pub fn file(&self, from: End<'_>, to: End<'_>) -> String {
+        let (kind, place) = match from {
+            End::Kafka(brokers) => (
+                format!("type: kafka\n    brokers: \"{brokers}\""),
+                format!("topic: {}\n    {}", self.input, self.source),
+            ),
+            End::Log => ("type: log".to_owned(), format!("topic: {}\n    bounded: true", self.input)),
+            End::Files => ("type: file".to_owned(), "path: events.ndjson".to_owned()),
         };
-        let source = match ends {
-            Ends::Kafka(brokers) => format!("type: kafka\n    brokers: \"{brokers}\""),
-            Ends::Log => "type: log".to_owned(),
-        };
-        let partitions = self.partitions;
-        let output = |name: &str, more: &str| {
-            format!("  {name}: {{ type: {kind}, topic: {}, partitions: {partitions}{more} }}\n", self.topic(name))
-        };
-        let outputs = [
-            "outputs:\n".to_owned(),
-            output("scores", ", from: scored"),
-            output("alerts", ", from: scored, key: card_id, where: score > 0.3"),
-            output("settled", ", from: judged, key: merchant_id"),
-        ];
         let settings = format!("pipeline: {}\n{}", self.pipeline, self.settings);
-        let input = format!("topic: {}\n    {more}", self.input);
         let text = fraud_pipeline(&[
             ("pipeline: fraud\n", &settings),
-            ("type: file                        # also: log (the embedded, partitioned log) and stdin", &source),
-            ("path: ${TRANSACTIONS:-transactions-100k.ndjson.zst}   # .gz and .zst are decompressed", &input),
+            ("type: file                        # also: log (the embedded, partitioned log) and stdin", &kind),
+            ("path: ${TRANSACTIONS:-transactions-100k.ndjson.zst}   # .gz and .zst are decompressed", &place),
             ("\nsteps:\n", RULES),
-            (
-                "dead_letters: { type: file, path: out/dead_letters.ndjson }",
-                output("dead", "").replacen("dead", "dead_letters", 1).trim(),
-            ),
         ]);
-        let (before, rest) = text.split_once("outputs:\n").expect("the example has outputs");
-        let (_, after) = rest.split_once("\n# What can't be read").expect("the example has dead letters");
-        format!("{before}{STEPS}\n{}\n# What can't be read{after}", outputs.concat())
+        let (before, _) = text.split_once("outputs:\n").expect("the example has outputs");
+        let output = |name: &str, key: Option<&str>, more: &str| {
+            let (topic, partitions) = (self.topic(name), self.partitions);
+            let place = match to {
+                End::Kafka(brokers) => {
+                    format!("type: kafka, brokers: \"{brokers}\", topic: {topic}, partitions: {partitions}")
+                }
+                End::Log => format!("type: log, topic: {topic}, partitions: {partitions}"),
+                End::Files => format!("type: file, path: out/{name}.ndjson"),
+            };
+            let key = match (key, to) {
+                (Some(key), End::Kafka(_) | End::Log) => format!(", key: {key}"),
+                _ => String::new(),
+            };
+            format!("{{ {place}{key}{more} }}")
+        };
+        [
+            before,
+            STEPS,
+            "\noutputs:\n  scores: ",
+            &output("scores", None, ", from: scored"),
+            "\n  alerts: ",
+            &output("alerts", Some("card_id"), ", from: scored, where: score > 0.3"),
+            "\n  settled: ",
+            &output("settled", Some("merchant_id"), ", from: judged"),
+            "\n\ndead_letters: ",
+            &output("dead", None, ""),
+            "\n",
+        ]
+        .concat()
     }
 
     /// A folder with the pipeline and what it needs.
-    pub fn job(&self, ends: Ends<'_>) -> Job {
-        let job = Job::new(&self.file(ends));
+    pub fn job(&self, from: End<'_>, to: End<'_>) -> Job {
+        let job = Job::new(&self.file(from, to));
         for name in ["model.json", "merchants.csv"] {
             job.copy(&root().join("examples/fraud").join(name), name);
         }

@@ -5,5 +5,7 @@
 
 mod crash;
 mod expected;
+mod faults;
+mod flow;
 mod instance;
 mod job;

@@ -110,6 +110,14 @@ impl Cluster {
         self.client(&["grow", topic, &partitions.to_string()], "").map(drop)
     }
 
+    /// Removes what stands before an offset in each partition of a topic, as retention does.
+    ///
+    /// # Errors
+    /// The broker refuses it; a partition that is shorter is refused.
+    pub fn trim_topic(&self, topic: &str, before: u64) -> Result<()> {
+        self.client(&["trim", topic, &before.to_string()], "").map(drop)
+    }
+
     /// The partitions of a topic.
     ///
     /// # Errors
