@@ -193,9 +193,9 @@ fn members_of_the_new_protocol_are_seen_too() {
 }
 
 #[test]
-fn commits_of_others_are_replaced_when_asked() {
+fn a_bounded_input_is_read_again() {
     let kafka = Cluster::shared().unwrap();
-    let (name, input, output) = (kafka.fresh_name("foreign"), kafka.fresh_name("in"), kafka.fresh_name("out"));
+    let (name, input, output) = (kafka.fresh_name("bounded"), kafka.fresh_name("in"), kafka.fresh_name("out"));
     kafka.create_topic(&input, 2, &[]).unwrap();
     fill(kafka, &input, 0..5);
     let job = Job::new(&pipeline(&name, &input, &output, "    bounded: true\n"));
@@ -206,6 +206,33 @@ fn commits_of_others_are_replaced_when_asked() {
     assert_eq!(counts(kafka, &output)["p1"][5..], [1, 2, 3, 4, 5]);
     job.millstream(&["run", "pipeline.yaml", "--quiet"]).expect_success();
     assert_eq!(counts(kafka, &output)["p1"].len(), 10, "nothing is read twice");
+}
+
+#[test]
+fn topics_of_a_list_or_a_pattern_stand_apart() {
+    let kafka = Cluster::shared().unwrap();
+    let (name, prefix, output) = (kafka.fresh_name("several"), kafka.fresh_name("many"), kafka.fresh_name("out"));
+    let topics = [format!("{prefix}-a"), format!("{prefix}-b")];
+    for topic in &topics {
+        kafka.create_topic(topic, 2, &[]).unwrap();
+        fill(kafka, topic, 0..3);
+    }
+    let text = pipeline(&name, "IN", &output, "    bounded: true\n");
+    let job = Job::new(&text.replace("topic: IN", &format!("topics: [{}, {}]", topics[0], topics[1])));
+    job.millstream(&["run", "pipeline.yaml", "--quiet"]).expect_success();
+    job.millstream(&["reset", "pipeline.yaml", "--to", "offset=1", "--partition", "1", "--yes"]).expect_success();
+    let list = job.millstream(&["status", "pipeline.yaml"]).expect_success().stdout;
+    assert!(list.lines().nth(1).unwrap().starts_with("topic"), "{list}");
+    // A pattern knows the topics that it read.
+    job.write("pipeline.yaml", text.replace("topic: IN", &format!("pattern: \"{prefix}-.*\"")).as_bytes());
+    assert_eq!(job.millstream(&["status", "pipeline.yaml"]).expect_success().stdout, list);
+    let mut rows = eventually(&job, "a status", |_| true);
+    rows.sort_by_key(|row| (row["topic"].to_string(), row["partition"].as_u64()));
+    assert_eq!(numbers(&rows, "committed"), [Some(3), Some(1), Some(3), Some(1)]);
+    job.millstream(&["run", "pipeline.yaml", "--quiet"]).expect_success();
+    let counts = counts(kafka, &output);
+    assert_eq!((counts["p0"].len(), counts["p1"].len()), (6, 10));
+    assert!(counts["p1"][6..].iter().all(|n| (2..=3).contains(n)), "{counts:?}");
 }
 
 #[test]

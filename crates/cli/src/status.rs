@@ -135,6 +135,7 @@ fn of_run(plan: &Plan, announced: &Announcement, run: &Remote) -> Result<Status>
         http: Some(announced.address.to_string()),
         answers: true,
     };
+    let commits = if plan.commits_to_log() { BTreeMap::new() } else { status::committed(plan)? };
     let mut rows = Vec::new();
     for seen in said.tasks {
         let task = TaskId::new(seen.partition);
@@ -142,7 +143,7 @@ fn of_run(plan: &Plan, announced: &Announcement, run: &Remote) -> Result<Status>
             task,
             topic: None,
             bounds: None,
-            committed: seen.committed,
+            committed: seen.committed.or(commits.get(&task).copied()),
             snapshot: status::snapshot(plan, task)?,
         };
         rows.push(Row { owner: Some(name.clone()), ..row(&standing, None, Some(seen)) });

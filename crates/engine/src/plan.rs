@@ -156,6 +156,11 @@ impl Plan {
         self.source.spec.kafka().is_none()
     }
 
+    /// Whether commits are in the embedded log.
+    pub fn commits_to_log(&self) -> bool {
+        matches!(self.backend, Choice::Local)
+    }
+
     /// Where the log's HTTP API is to listen; `None` if it is switched off.
     pub fn http(&self) -> Option<SocketAddr> {
         self.settings.http

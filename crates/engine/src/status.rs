@@ -82,6 +82,15 @@ pub fn overview(plan: &Plan) -> Result<Overview> {
     Ok(Overview { tasks: inputs.into_values().map(standing).collect(), owners })
 }
 
+/// The committed offset of each task that ever committed.
+///
+/// # Errors
+/// The backend can't be reached, or a run on this machine has it to itself.
+pub fn committed(plan: &Plan) -> Result<BTreeMap<TaskId, u64>> {
+    let look = look::look(&plan.backend, &plan.env, &plan.source.spec, plan.settings.delivery)?;
+    Ok(look.commits()?.into_iter().map(|(task, commit)| (task, commit.position.offset)).collect())
+}
+
 /// The newest snapshot of a task, if there is one.
 ///
 /// # Errors
@@ -190,7 +199,8 @@ pub fn prepare_reset(plan: &Plan, options: &ResetOptions) -> Result<Reset> {
             (None, None) => continue,
         };
         let journal = match (options.state, before) {
-            (StateAfter::Rebuilt, Some(before)) if stateful => look
+            // Ahead, all of the journal counts.
+            (StateAfter::Rebuilt, Some(before)) if stateful && position.offset < before.position.offset => look
                 .journal(input.task, before.journal_len)
                 .map_err(|error| error.help("say `--state empty`: then the journal is not needed"))?,
             _ => Vec::new(),
@@ -234,6 +244,9 @@ fn commit_at(
     // Before its first event a task has no state.
     if state == StateAfter::Empty || !stateful || before.is_none() || anew.position.offset <= old.start.offset {
         return anew;
+    }
+    if before.is_some_and(|before| anew.position.offset >= before.position.offset) {
+        return CommitRecord { start: old.start, journal_len: old.journal_len, artifacts: old.artifacts, ..anew };
     }
     let kept = journal.iter().take_while(|entry| entry.at() <= anew.position.offset);
     let mut artifacts = BTreeMap::new();
@@ -298,7 +311,7 @@ mod tests {
         assert_eq!((commit.epoch, commit.start.offset, commit.journal_len), (8, 10, 2));
         assert_eq!(commit.artifacts["model m"], "old");
         assert_eq!(commit.receipts, before().receipts, "outputs go on where they are");
-        let ahead = commit_at(Some(&before()), at(200), StateAfter::Rebuilt, &journal(), true);
+        let ahead = commit_at(Some(&before()), at(200), StateAfter::Rebuilt, &[], true);
         assert_eq!((ahead.start.offset, ahead.journal_len, ahead.artifacts["model m"].as_str()), (10, 3, "new"));
     }
 

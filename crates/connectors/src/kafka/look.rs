@@ -198,7 +198,13 @@ impl Look for KafkaLook {
     }
 
     fn owners(&self) -> Result<Vec<Owner>> {
-        let Some(input) = &self.input else { return Ok(Vec::new()) };
+        let Some(input) = &self.input else {
+            // Nobody can be asked, but whoever runs it holds a lock.
+            let busy = self.env.data_dir().join("input.lock").exists() && lock(&self.env).is_err();
+            let owner = |name: String| Owner { name, host: None, http: None, instance: None, tasks: Vec::new() };
+            let place = self.env.data_dir().display();
+            return Ok(busy.then(|| owner(format!("a process in `{place}`"))).into_iter().collect());
+        };
         let group = self.group(input);
         let reader = &self.store.reader;
         // A coordinator that was just asked for the first time may not be there yet.
