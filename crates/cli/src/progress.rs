@@ -83,9 +83,15 @@ fn draw(bar: &ProgressBar, seen: &Seen) {
 fn log(seen: &Seen) {
     let phase = phase_name(seen.phase);
     let percent = seen.fraction_ppm.map(|ppm| ppm as f64 / 1e4);
+    let (folded, left) = match seen.phase {
+        Phase::Recovering { folded, left } => (Some(folded), Some(left)),
+        _ => (None, None),
+    };
     let (rate, eta_s) = (seen.rate.round() as u64, seen.eta.map(|eta| eta.as_secs()));
     tracing::info!(
         phase,
+        folded,
+        left_to_fold = left,
         events = seen.events,
         events_per_s = rate,
         lag = seen.lag,
@@ -225,6 +231,6 @@ mod tests {
         seen.eta = Some(Duration::from_secs(3));
         assert_eq!(seen.text(), "43%  1,234 events  100/s  2 dead letters  ETA 3 s");
         seen.phase = Phase::Recovering { folded: 5000, left: 2000 };
-        assert_eq!(seen.text(), "rebuilding state: 5,000 events folded");
+        assert_eq!(seen.text(), "rebuilding state: 5,000 events folded, 100/s, 2,000 left");
     }
 }
