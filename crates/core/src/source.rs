@@ -22,6 +22,9 @@ pub enum Polled {
     Records,
     /// Nothing now: the reader is caught up with the input's end, and more may come.
     CaughtUp,
+    /// Nothing now, and whether the input goes on is not known: what was asked for is on its way, or the input is out of
+    /// reach. No evidence of silence.
+    Waiting,
     /// Nothing, and nothing will come: a bounded input has ended.
     End,
 }

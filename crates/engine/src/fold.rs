@@ -140,7 +140,7 @@ impl Fold {
             Polled::Records => Ok(()),
             // An input may end in offsets without records (empty lines, say).
             _ if self.source.position().offset >= to => Ok(()),
-            Polled::CaughtUp if plan.source.spec.kafka().is_some() => {
+            Polled::Waiting => {
                 std::thread::sleep(READER_NAP);
                 Ok(())
             }

@@ -101,14 +101,15 @@ impl OwnedTask {
                 self.close(true, around, out);
                 return Ok(Turn::Ended);
             }
-            Polled::CaughtUp => {
+            nothing @ (Polled::CaughtUp | Polled::Waiting) => {
                 // Drained: what is open is committed at once, so that a lone event does not wait; but while a commit
                 // is on its way, the next one gathers.
                 if (self.opened.is_some() || !self.journal.is_empty()) && self.in_flight == 0 {
                     self.close(false, around, out);
                 }
                 let idle = around.clock.now().saturating_sub(self.last_event);
-                if around.plan.source.idle_after.is_some_and(|after| idle >= after) {
+                let silent = nothing == Polled::CaughtUp;
+                if silent && around.plan.source.idle_after.is_some_and(|after| idle >= after) {
                     self.advance(AdvanceCause::Idle, around)?;
                 }
                 Turn::Idle
@@ -150,7 +151,9 @@ impl OwnedTask {
                 PollLimit { records: settings.batch_rows_max - raw.len(), bytes: POLL_BYTES_MAX - raw.bytes_len() };
             match self.source.poll(limit, raw)? {
                 Polled::Records => {}
-                Polled::CaughtUp => std::thread::sleep(Duration::from_millis(1).min(settings.linger)),
+                Polled::CaughtUp | Polled::Waiting => {
+                    std::thread::sleep(Duration::from_millis(1).min(settings.linger));
+                }
                 Polled::End => break,
             }
         }

@@ -378,7 +378,7 @@ mod tests {
             let mut out = RawBatch::new(TaskId::new(0));
             match source.poll(PollLimit { records: 3, bytes: 1 << 20 }, &mut out).unwrap() {
                 Polled::End => return all,
-                Polled::CaughtUp => std::thread::yield_now(),
+                Polled::CaughtUp | Polled::Waiting => std::thread::yield_now(),
                 Polled::Records => all.extend(
                     (0..out.len())
                         .map(|i| (out.offset(i), String::from_utf8_lossy(out.value(i).unwrap()).into_owned())),

@@ -289,7 +289,7 @@ impl KafkaSource {
             self.stop();
             self.start()?;
         }
-        Ok(Polled::CaughtUp)
+        Ok(if self.at_end { Polled::CaughtUp } else { Polled::Waiting })
     }
 }
 
