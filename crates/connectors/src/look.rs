@@ -122,6 +122,14 @@ pub trait Look {
     /// They can't be read.
     fn commits(&self) -> Result<BTreeMap<TaskId, CommitRecord>>;
 
+    /// The newest commit of one task, if it ever committed.
+    ///
+    /// # Errors
+    /// It can't be read.
+    fn commit(&self, task: TaskId) -> Result<Option<CommitRecord>> {
+        Ok(self.commits()?.remove(&task))
+    }
+
     /// The processes that run the pipeline, where the backend knows.
     ///
     /// # Errors
@@ -201,6 +209,11 @@ impl Look for LocalLook {
     fn commits(&self) -> Result<BTreeMap<TaskId, CommitRecord>> {
         let Some(log) = self.log()? else { return Ok(BTreeMap::new()) };
         Ok(log.load_commits(self.env.pipeline())?.into_iter().collect())
+    }
+
+    fn commit(&self, task: TaskId) -> Result<Option<CommitRecord>> {
+        let Some(log) = self.log()? else { return Ok(None) };
+        log.load_commit(self.env.pipeline(), task)
     }
 
     fn owners(&self) -> Result<Vec<Owner>> {

@@ -170,15 +170,17 @@ pub fn prepare_reset(plan: &Plan, options: &ResetOptions) -> Result<Reset> {
         .help("each run reads what comes; there is nothing to reset"));
     }
     let look = look::look(&plan.backend, &plan.env, &plan.source.spec, plan.settings.delivery)?;
-    let commits = match look.commits() {
-        // Somebody else's offsets are what a reset is there to replace.
-        Err(error) if error.code() == KAFKA_JOURNAL && options.to.is_some() => {
-            tracing::warn!(code = error.code().id, "{error}");
-            BTreeMap::new()
-        }
-        commits => commits?,
-    };
     let inputs = look.inputs()?;
+    let mut commits = BTreeMap::new();
+    for input in &inputs {
+        match look.commit(input.task) {
+            // Somebody else's offset is what a reset is there to replace.
+            Err(error) if error.code() == KAFKA_JOURNAL && options.to.is_some() => {
+                tracing::warn!(code = error.code().id, "{error}");
+            }
+            commit => drop(commit?.map(|commit| commits.insert(input.task, commit))),
+        }
+    }
     if let Some(missing) = options.partitions.iter().find(|p| inputs.iter().all(|i| i.task.partition != **p)) {
         let count = inputs.iter().map(|i| i.task.partition + 1).max().unwrap_or(0);
         return Err(Error::new(RESET, format!("`{}` has no partition {missing}", plan.source.name))

@@ -197,6 +197,13 @@ impl Look for KafkaLook {
         Ok(self.store.load_commits(self.env.pipeline())?.into_iter().collect())
     }
 
+    fn commit(&self, task: TaskId) -> Result<Option<CommitRecord>> {
+        if self.input.is_none() && !self.journal_exists()? {
+            return Ok(None);
+        }
+        Ok(self.store.load_stored(task)?.map(|(stored, offset)| stored.record(offset)))
+    }
+
     fn owners(&self) -> Result<Vec<Owner>> {
         let Some(input) = &self.input else {
             // Nobody can be asked, but whoever runs it holds a lock.
