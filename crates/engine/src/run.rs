@@ -4,9 +4,9 @@
 //! bounded; when the disk or the broker is slow the workers wait, and then the sources are not polled.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -204,6 +204,12 @@ fn drive(
 ) -> Result<Option<Duration>> {
     let keep = plan.settings.snapshots_keep;
     let stores: Vec<Arc<dyn Store>> = lanes.committers.iter().map(|c| c.store.clone()).collect();
+    // Whatever fails after the first failure may only follow from it.
+    let first: Mutex<Option<Error>> = Mutex::default();
+    let fail = |error: Error| {
+        first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        live.stop();
+    };
     let ended: Vec<(Stages, Option<Duration>)> = thread::scope(|scope| {
         scope.spawn(move || write_snapshots(&snapshots_out, snapshots, keep));
         for mut starter in lanes.starters {
@@ -213,13 +219,12 @@ fn drive(
             .committers
             .into_iter()
             .map(|mut committer| {
+                let fail = &fail;
                 scope.spawn(move || {
-                    let result = committer.run();
-                    if result.is_err() {
-                        live.stop();
-                    }
+                    // Before its workers find that it is gone.
+                    committer.run().unwrap_or_else(fail);
                     // The rest of the committer goes here: the snapshot writer waits for it to hang up.
-                    result.map(|()| (std::mem::take(&mut committer.stages), committer.first_output))
+                    (std::mem::take(&mut committer.stages), committer.first_output)
                 })
             })
             .collect();
@@ -227,14 +232,9 @@ fn drive(
             .workers
             .into_iter()
             .map(|mut worker| {
-                scope.spawn(move || {
-                    // One worker's failure ends the run: the others drain and commit what they have.
-                    let result = worker.run();
-                    if result.is_err() {
-                        live.stop();
-                    }
-                    result
-                })
+                let fail = &fail;
+                // One worker's failure ends the run: the others drain and commit what they have.
+                scope.spawn(move || worker.run().unwrap_or_else(fail))
             })
             .collect();
         scope.spawn(|| {
@@ -245,19 +245,16 @@ fn drive(
                 stores.iter().for_each(|store| store.hurry(PATIENCE));
             }
         });
-        let mut failed = None;
-        for worker in workers {
-            if let Err(error) = worker.join().unwrap_or_else(|_| Err(died("a worker"))) {
-                failed.get_or_insert(error);
-            }
-        }
+        let panicked = workers.into_iter().map(|worker| worker.join()).filter(|joined| joined.is_err()).count();
         live.set_phase(Phase::Draining);
         live.end();
-        // What ended a committer ended its workers: its error is the cause.
-        let joined = committing.into_iter().map(|c| c.join().unwrap_or_else(|_| Err(died("a committer"))));
+        let joined = committing.into_iter().map(|c| c.join().map_err(|_| died("a committer")));
         let ended = joined.collect::<Result<Vec<_>>>()?;
-        failed.map_or(Ok(ended), Err)
+        if panicked > 0 { Err(died("a worker")) } else { Ok(ended) }
     })?;
+    if let Some(error) = first.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
     ended.iter().for_each(|(stages, _)| live.merge_stages(stages));
     Ok(ended.iter().filter_map(|(_, first_output)| *first_output).min())
 }

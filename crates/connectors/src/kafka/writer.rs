@@ -11,13 +11,16 @@ use millstream_core::{Chunk, Error, Result};
 
 use super::Cluster;
 use super::clients::Log;
-use super::native::{Client, Code, Delivery, Event, Failure, Outgoing, Queue, Topic};
+use super::native::{Client, Code, Delivery, Event, Failure, Outgoing, Queue, Topic, TopicState};
 use crate::codes::{KAFKA_CLIENT, KAFKA_COMMIT};
 
 /// Failed records that are remembered; the rest are counted only.
 const UNDELIVERED_MAX: usize = 16;
 /// How long a wait for records lasts before failed ones are looked for. Ends at once when all are delivered.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
+/// How often, and for how long each time, the brokers are asked for a partition that the producer does not know.
+const PARTITION_LOOKS_MAX: u32 = 5;
+const PARTITION_LOOK: Duration = Duration::from_secs(1);
 
 pub(super) struct Writer {
     // Destroyed before the client, as is the queue.
@@ -74,7 +77,7 @@ impl Writer {
                 timestamp_ms: record.timestamp_ms.max(0),
                 headers: &record.headers,
             };
-            if let Err(failure) = send(handle, &client, &outgoing) {
+            if let Err(failure) = send(handle, &client, topic, &outgoing) {
                 return Ok(Err(failure));
             }
         }
@@ -98,7 +101,7 @@ impl Writer {
             timestamp_ms: 0,
             headers: &[],
         };
-        Ok(send(self.topic(topic, cluster)?, &client, &outgoing))
+        Ok(send(self.topic(topic, cluster)?, &client, topic, &outgoing))
     }
 
     /// Rises each time a connection is lost.
@@ -139,12 +142,25 @@ impl Writer {
     }
 }
 
-/// Gives the producer a record; waits while it is full.
-fn send(topic: &Topic, client: &Client, record: &Outgoing<'_>) -> std::result::Result<(), Failure> {
+/// Gives the producer a record; waits while it is full. A partition that it does not know may be newer than what it
+/// knows: then it learns of it from the brokers.
+fn send(topic: &Topic, client: &Client, name: &str, record: &Outgoing<'_>) -> std::result::Result<(), Failure> {
+    let mut looks = 0;
     loop {
         match topic.send(record) {
             // Every record that is delivered makes room. Those that fail do so too, in the end.
             Err(failure) if failure.code == Code::QueueFull => drop(client.flush(DRAIN_STEP)),
+            Err(failure) if failure.code == Code::UnknownPartition && looks < PARTITION_LOOKS_MAX => {
+                looks += 1;
+                let known = match client.topic(name, PARTITION_LOOK) {
+                    Ok(TopicState::Partitions(count)) => count,
+                    _ => 0,
+                };
+                if i64::from(known) <= i64::from(record.partition) {
+                    // Not all brokers know it at once; what was never made is refused after the last look.
+                    std::thread::sleep(DRAIN_STEP);
+                }
+            }
             sent => return sent,
         }
     }
