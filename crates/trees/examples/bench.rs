@@ -1,4 +1,4 @@
-//! Prints the time per row of a model file at batches of 1, 64 and 1024 rows:
+//! Prints the time per row of a model file at batches of 1, 64 and 1024 rows, and of a row's contributions:
 //!
 //! ```text
 //! cargo run --release -p millstream-trees --example bench -- model.json [LAYOUT [INSTRUCTIONS]]
@@ -36,7 +36,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some(other) => return Err(format!("no instructions are called `{other}`").into()),
     };
     let started = Instant::now();
-    let model = Model::load(&path, &LoadOptions { layout, instructions, ..LoadOptions::default() })?;
+    let model =
+        Model::load(&path, &LoadOptions { layout, instructions, contributions: true, ..LoadOptions::default() })?;
     let loaded = started.elapsed();
     println!(
         "{}, {} layout, {} KiB, loaded in {loaded:.1?}",
@@ -49,6 +50,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let ns = (0..7).map(|_| ns_per_row(&model, &rows, batch)).fold(f64::INFINITY, f64::min);
         println!("batch {batch:>4}: {ns:>8.0} ns/row");
     }
+    let (features, mut scratch) = (model.features().len(), Scratch::new());
+    let mut out = vec![0.0; model.contributions_per_row()];
+    if let Err(error) = model.contributions(Rows::F64(&rows[..features]), &mut out, &mut scratch) {
+        println!("{error}");
+        return Ok(());
+    }
+    let best = (0..7).map(|_| {
+        let started = Instant::now();
+        for row in rows.chunks_exact(features) {
+            let _ = model.contributions(Rows::F64(black_box(row)), &mut out, &mut scratch);
+            black_box(&out);
+        }
+        started.elapsed().as_nanos() as f64 / ROWS as f64
+    });
+    let kib = model.contributions_bytes() / 1024;
+    println!("contributions: {:.0} ns/row, {kib} KiB", best.fold(f64::INFINITY, f64::min));
     Ok(())
 }
 

@@ -126,6 +126,18 @@ pub enum PredictError {
     /// float32 rows, and a model whose category codes don't fit into float32.
     #[error("the model knows categories by hashes, which float32 can't hold; give the rows as float64")]
     NeedsDouble,
+    /// The model gives no contributions.
+    #[error("no contributions: {why}")]
+    NoContributions {
+        /// Why not.
+        why: &'static str,
+    },
+    /// The model's leaves have no numbers.
+    #[error("no leaf indices: {why}")]
+    NoLeaves {
+        /// Why not.
+        why: &'static str,
+    },
     /// The model has no output of this kind: a regression has no classes.
     #[error("a model with objective `{objective}` has no classes")]
     NoClasses {

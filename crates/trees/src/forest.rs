@@ -206,27 +206,50 @@ impl<T: Real> Tree<T> {
 
     /// The leaf a row ends in. The row holds the forest's features; NaN is a missing value.
     pub(crate) fn leaf(&self, compare: Compare, row: &[T]) -> (T, usize) {
+        match self.nodes[self.leaf_node(compare, row)] {
+            Node::Leaf { value, index } => (value, index as usize),
+            _ => (T::default(), 0),
+        }
+    }
+
+    /// The node of that leaf.
+    #[inline]
+    pub(crate) fn leaf_node(&self, compare: Compare, row: &[T]) -> usize {
         let mut at = 0;
-        loop {
-            let (go_left, left, right) = match self.nodes[at] {
-                Node::Leaf { value, index } => return (value, index as usize),
-                Node::Numeric { feature, threshold, missing_left, zero_missing, left, right } => {
-                    let x = row[feature as usize];
-                    let missing = is_nan(x) || (zero_missing && x.to_f64().abs() <= ZERO_THRESHOLD);
-                    let go_left = match compare {
-                        _ if missing => missing_left,
-                        Compare::Less => x < threshold,
-                        Compare::AtMost => x <= threshold,
-                    };
-                    (go_left, left, right)
+        while let node = &self.nodes[at]
+            && let Node::Numeric { left, right, .. } | Node::Category { left, right, .. } = *node
+        {
+            at = if self.goes_left(node, compare, row) { left } else { right } as usize;
+        }
+        at
+    }
+
+    /// The number that a leaf has beside its value; 0 for a split.
+    pub(crate) fn leaf_number(&self, node: usize) -> u32 {
+        match self.nodes.get(node) {
+            Some(Node::Leaf { index, .. }) => *index,
+            _ => 0,
+        }
+    }
+
+    /// Where a row goes from a node of this tree; nowhere from a leaf.
+    #[inline]
+    pub(crate) fn goes_left(&self, node: &Node<T>, compare: Compare, row: &[T]) -> bool {
+        match *node {
+            Node::Leaf { .. } => false,
+            Node::Numeric { feature, threshold, missing_left, zero_missing, .. } => {
+                let x = row[feature as usize];
+                let missing = is_nan(x) || (zero_missing && x.to_f64().abs() <= ZERO_THRESHOLD);
+                match compare {
+                    _ if missing => missing_left,
+                    Compare::Less => x < threshold,
+                    Compare::AtMost => x <= threshold,
                 }
-                Node::Category { feature, set, found_left, missing_left, left, right } => {
-                    let x = row[feature as usize];
-                    let go_left = if is_nan(x) { missing_left } else { self.in_set(set, compare, x) == found_left };
-                    (go_left, left, right)
-                }
-            };
-            at = if go_left { left } else { right } as usize;
+            }
+            Node::Category { feature, set, found_left, missing_left, .. } => {
+                let x = row[feature as usize];
+                if is_nan(x) { missing_left } else { self.in_set(set, compare, x) == found_left }
+            }
         }
     }
 

@@ -38,6 +38,7 @@ mod linear;
 mod link;
 mod model;
 mod onnx;
+mod shap;
 mod walk;
 mod xgboost;
 

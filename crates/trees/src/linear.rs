@@ -26,4 +26,20 @@ impl LinearModel {
             *out = f64::from(sum);
         }
     }
+
+    /// Weight times value for each feature, and what remains: for each output, one after another.
+    pub(crate) fn contributions(&self, row: impl Iterator<Item = f32> + Clone, out: &mut [f64]) {
+        let outputs = self.start.len();
+        let bias = self.weights.get(self.features * outputs..).unwrap_or_default();
+        let blocks = out.chunks_exact_mut(self.features + 1);
+        for (output, ((out, start), bias)) in blocks.zip(&self.start).zip(bias).enumerate() {
+            let weights = self.weights.iter().skip(output).step_by(outputs);
+            for ((out, x), weight) in out.iter_mut().zip(row.clone()).zip(weights) {
+                *out = if x.is_nan() { 0.0 } else { f64::from(x * weight) };
+            }
+            if let Some(last) = out.last_mut() {
+                *last = f64::from(bias + start);
+            }
+        }
+    }
 }

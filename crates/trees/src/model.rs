@@ -13,6 +13,7 @@ use crate::layout::{Buffers, Columns, Doubles, Fast, Input, Instructions, Level,
 use crate::linear::LinearModel;
 use crate::link::{Classes, Link, greatest};
 use crate::onnx::{GraphBuffers, GraphEngine};
+use crate::shap::{Covers, ReasonBuffers, Reasons};
 
 /// Which of a model's numbers are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +58,9 @@ pub struct LoadOptions {
     pub layout: Layout,
     /// The instructions that may be used. Those that the processor lacks are an error.
     pub instructions: Instructions,
+    /// Whether [`Model::contributions`] will be asked for: they need about 130 bytes more for each split, several times
+    /// that in deep trees.
+    pub contributions: bool,
 }
 
 /// Rows, with one value for every feature of the model in its order. NaN is a missing value.
@@ -121,12 +125,13 @@ pub(crate) enum Engine {
 
 /// A model. Immutable; share it between threads, and give each a [`Scratch`] of its own.
 pub struct Model {
-    engine: Engine,
+    pub(crate) engine: Engine,
     features: Vec<Feature>,
-    raw_outputs: usize,
+    pub(crate) raw_outputs: usize,
     link: Link,
     classes: Classes,
     description: Description,
+    pub(crate) reasons: Reasons,
 }
 
 /// Memory for predictions, reused between calls: after the first call with as many rows, none is allocated.
@@ -138,6 +143,7 @@ pub struct Scratch {
     prediction: Vec<f64>,
     encoded: EncodedBuffers,
     graph: GraphBuffers,
+    pub(crate) reasons: ReasonBuffers,
 }
 
 impl Engine {
@@ -172,15 +178,18 @@ impl Model {
     /// The bytes are no model, are damaged, or use something that is not supported; see [`LoadError`].
     pub fn from_bytes(bytes: &[u8], options: &LoadOptions) -> Result<Self, LoadError> {
         let format = options.format.map_or_else(|| Format::detect(bytes), Ok)?;
+        let mut covers = Covers::new();
+        let wanted = options.contributions.then_some(&mut covers);
         let loaded = match format {
-            Format::XgboostJson => crate::xgboost::load_json(bytes)?,
-            Format::XgboostUbj => crate::xgboost::load_ubj(bytes)?,
-            Format::LightgbmText => crate::lightgbm::load(bytes)?,
+            Format::XgboostJson => crate::xgboost::load_json(bytes, wanted)?,
+            Format::XgboostUbj => crate::xgboost::load_ubj(bytes, wanted)?,
+            Format::LightgbmText => crate::lightgbm::load(bytes, wanted)?,
             Format::CatboostCbm => crate::catboost::load_cbm(bytes)?,
             Format::CatboostJson => crate::catboost::load_json(bytes)?,
             Format::Onnx => crate::onnx::load(bytes)?,
         };
         let mut engine = loaded.engine;
+        let reasons = if options.contributions { Reasons::new(&engine, &covers)? } else { Reasons::NotAsked };
         let level = Level::of(options.instructions).ok_or_else(|| {
             let what = format!("{:?} on this processor", options.instructions);
             LoadError::unsupported(Place::part("instructions"), what)
@@ -201,7 +210,7 @@ impl Model {
             Engine::Graph(graph) => graph.outputs(Output::Raw),
         };
         let Loaded { features, link, classes, description, .. } = loaded;
-        Ok(Self { engine, features, raw_outputs, link, classes, description })
+        Ok(Self { engine, features, raw_outputs, link, classes, description, reasons })
     }
 
     /// The names of the classes where they are strings (ONNX, CatBoost): a class is then the place of its name. Empty otherwise.
@@ -388,6 +397,10 @@ impl<T: Real> Ensemble<T> {
         Ok(())
     }
 
+    pub(crate) fn forest(&self) -> &Forest<T> {
+        &self.forest
+    }
+
     pub(crate) fn layout(&self) -> &'static str {
         self.fast.name()
     }
@@ -404,7 +417,7 @@ impl<T: Real> Ensemble<T> {
 
 impl Rows<'_> {
     /// How many rows there are, if they are whole rows of `features` values.
-    fn count(self, features: usize) -> Result<usize, PredictError> {
+    pub(crate) fn count(self, features: usize) -> Result<usize, PredictError> {
         let values = match self {
             Self::F32(values) => values.len(),
             Self::F64(values) => values.len(),
@@ -433,7 +446,7 @@ impl Rows<'_> {
         }
     }
 
-    fn at(self, row: usize, feature: usize, features: usize) -> f32 {
+    pub(crate) fn at(self, row: usize, feature: usize, features: usize) -> f32 {
         match self {
             Self::F32(values) => values[row * features + feature],
             Self::F64(values) => values[row * features + feature] as f32,

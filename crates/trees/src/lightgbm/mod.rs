@@ -10,12 +10,13 @@ use crate::error::{LoadError, Place};
 use crate::feature::{Categories, CategoryNames, Feature};
 use crate::forest::{Compare, Forest};
 use crate::model::{Description, Engine, Loaded};
+use crate::shap::Covers;
 use crate::xgboost::{FEATURES_MAX, OUTPUTS_MAX};
 use objective::Objective;
 use text::{Document, Section};
 
 /// Loads a text model.
-pub(crate) fn load(bytes: &[u8]) -> Result<Loaded, LoadError> {
+pub(crate) fn load(bytes: &[u8], covers: Option<&mut Covers>) -> Result<Loaded, LoadError> {
     let text = std::str::from_utf8(bytes)
         .map_err(|e| LoadError::malformed(Place::byte(e.valid_up_to()), "the text is not UTF-8"))?;
     let document = Document::split(text)?;
@@ -42,6 +43,10 @@ pub(crate) fn load(bytes: &[u8]) -> Result<Loaded, LoadError> {
         tiny_is_zero: true,
     };
     forest.check()?;
+    if let Some(covers) = covers {
+        let sections = document.trees.iter().zip(&forest.trees);
+        *covers = sections.map(|(section, of)| tree::covers(section, of.nodes.len())).collect::<Result<_, _>>()?;
+    }
     let iterations = forest.trees.len() / outputs;
     let average = header.has("average_output").then_some(iterations as f64);
     let description = Description {

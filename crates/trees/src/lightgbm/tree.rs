@@ -29,6 +29,17 @@ pub(super) fn load(section: &Section<'_>, output: u32) -> Result<Tree<f64>, Load
     Ok(Tree { nodes, output, sets, vectors: Vec::new(), linear, depth: 0 })
 }
 
+/// How many training rows came through each split, and to each leaf.
+pub(super) fn covers(section: &Section<'_>, nodes: usize) -> Result<Vec<f64>, LoadError> {
+    let leaves = nodes / 2 + 1;
+    if leaves == 1 {
+        return Ok(vec![1.0]);
+    }
+    let mut covers = section.list::<f64>("internal_count", leaves - 1)?;
+    covers.extend(section.list::<f64>("leaf_count", leaves)?);
+    Ok(covers)
+}
+
 fn splits(section: &Section<'_>, splits: usize, sets: usize) -> Result<Vec<Node<f64>>, LoadError> {
     let (left, right) = (section.list::<i32>("left_child", splits)?, section.list::<i32>("right_child", splits)?);
     let features = section.list::<u32>("split_feature", splits)?;

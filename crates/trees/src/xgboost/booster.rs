@@ -6,19 +6,24 @@ use crate::error::LoadError;
 use crate::forest::{Compare, Forest, Node, Tree};
 use crate::linear::LinearModel;
 use crate::model::Engine;
+use crate::shap::Covers;
 
 const BOOSTER: &str = "learner.gradient_booster";
 const MODEL: &str = "learner.gradient_booster.model";
 
-pub(super) fn load(learner: &At<'_, '_>, header: &Header) -> Result<BoosterParts, LoadError> {
+pub(super) fn load(
+    learner: &At<'_, '_>,
+    header: &Header,
+    covers: Option<&mut Covers>,
+) -> Result<BoosterParts, LoadError> {
     let booster = learner.get("learner", "gradient_booster")?;
     let name = booster.get(BOOSTER, "name")?;
     match name.str()? {
-        "gbtree" => trees(learner, &booster.get(BOOSTER, "model")?, None, header),
+        "gbtree" => trees(learner, &booster.get(BOOSTER, "model")?, None, header, covers),
         "dart" => {
             let inner = booster.get(BOOSTER, "gbtree")?;
             let weights = booster.get(BOOSTER, "weight_drop")?;
-            trees(learner, &inner.get("learner.gradient_booster.gbtree", "model")?, Some(weights), header)
+            trees(learner, &inner.get("learner.gradient_booster.gbtree", "model")?, Some(weights), header, covers)
         }
         "gblinear" => linear(&booster.get(BOOSTER, "model")?, header),
         other => Err(LoadError::unsupported(
@@ -52,6 +57,7 @@ fn trees(
     model: &At<'_, '_>,
     weight_drop: Option<At<'_, '_>>,
     header: &Header,
+    mut covers: Option<&mut Covers>,
 ) -> Result<BoosterParts, LoadError> {
     let list = model.get(MODEL, "trees")?;
     let items = list.list()?;
@@ -73,6 +79,11 @@ fn trees(
         let at = At::root(item).named("trees", Some(index));
         let output = u32::try_from(output).map_err(|_| at.malformed(format!("tree_info says output {output}")))?;
         let mut tree = tree::load(&at, output, header)?;
+        if let Some(covers) = &mut covers {
+            // Trees with vectors in leaves have none, and no contributions.
+            let simple = tree.vectors.is_empty();
+            covers.push(if simple { tree::covers(&at, tree.nodes.len())? } else { Vec::new() });
+        }
         if let Some(weights) = &weights {
             scale(&mut tree, weights[index]);
         }

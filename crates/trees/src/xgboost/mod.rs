@@ -12,6 +12,7 @@ use crate::document::{At, Value, json};
 use crate::error::{LoadError, Place};
 use crate::feature::{Categories, Feature};
 use crate::model::{Description, Engine, Loaded};
+use crate::shap::Covers;
 use objective::Objective;
 
 /// More inputs than this can't be meant for dense rows; it also bounds what a hostile header can claim.
@@ -20,13 +21,13 @@ pub(crate) const FEATURES_MAX: usize = 1 << 20;
 pub(crate) const OUTPUTS_MAX: usize = 1 << 16;
 
 /// Loads a JSON model.
-pub(crate) fn load_json(bytes: &[u8]) -> Result<Loaded, LoadError> {
-    load(&json::parse(bytes)?)
+pub(crate) fn load_json(bytes: &[u8], covers: Option<&mut Covers>) -> Result<Loaded, LoadError> {
+    load(&json::parse(bytes)?, covers)
 }
 
 /// Loads a UBJ model.
-pub(crate) fn load_ubj(bytes: &[u8]) -> Result<Loaded, LoadError> {
-    load(&ubj::parse(bytes)?)
+pub(crate) fn load_ubj(bytes: &[u8], covers: Option<&mut Covers>) -> Result<Loaded, LoadError> {
+    load(&ubj::parse(bytes)?, covers)
 }
 
 /// What `learner_model_param` and the objective say.
@@ -38,7 +39,7 @@ struct Header {
     start: Vec<f32>,
 }
 
-fn load(document: &Value<'_>) -> Result<Loaded, LoadError> {
+fn load(document: &Value<'_>, covers: Option<&mut Covers>) -> Result<Loaded, LoadError> {
     let root = At::root(document);
     let learner = match root.find("", "learner") {
         Some(learner) => learner,
@@ -51,7 +52,7 @@ fn load(document: &Value<'_>) -> Result<Loaded, LoadError> {
     let version = version(&root)?;
     let header = header(&learner, &version)?;
     let mut features = features(&learner, header.features)?;
-    let (engine, boosted) = booster::load(&learner, &header)?;
+    let (engine, boosted) = booster::load(&learner, &header, covers)?;
     let description = Description {
         framework: "xgboost",
         version: (!version.is_empty()).then(|| version.iter().map(ToString::to_string).collect::<Vec<_>>().join(".")),

@@ -71,6 +71,16 @@ pub(super) fn load(tree: &At<'_, '_>, output: u32, header: &Header) -> Result<Tr
     })
 }
 
+/// The sum of Hessians of each node.
+pub(super) fn covers(tree: &At<'_, '_>, nodes: usize) -> Result<Vec<f64>, LoadError> {
+    let list = tree.get("", "sum_hessian")?;
+    let values = list.f32s()?;
+    if values.len() != nodes {
+        return Err(list.malformed(format!("holds {} numbers, the tree has {nodes} nodes", values.len())));
+    }
+    Ok(values.into_iter().map(f64::from).collect())
+}
+
 fn columns(tree: &At<'_, '_>) -> Result<Columns, LoadError> {
     let param = tree.get("", "tree_param")?;
     let left = tree.get("", "left_children")?.i64s()?;

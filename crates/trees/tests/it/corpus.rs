@@ -16,12 +16,12 @@ pub fn folders() -> Vec<PathBuf> {
     folders
 }
 
-struct Manifest {
-    folder: PathBuf,
+pub struct Manifest {
+    pub folder: PathBuf,
     json: Value,
 }
 
-fn manifests() -> Vec<Manifest> {
+pub fn manifests() -> Vec<Manifest> {
     let mut all = Vec::new();
     for folder in folders() {
         let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
@@ -40,7 +40,7 @@ fn manifests() -> Vec<Manifest> {
 
 impl Manifest {
     /// The rows of an input, as the model sees them.
-    fn input(&self, name: &str, model: &Model) -> Vec<f64> {
+    pub fn input(&self, name: &str, model: &Model) -> Vec<f64> {
         let input = &self.json["inputs"][name];
         if let Some(npy) = input["npy"].as_str() {
             return npy::read(&self.folder.join(npy)).0;
@@ -61,7 +61,7 @@ impl Manifest {
         rows
     }
 
-    fn cases(&self) -> impl Iterator<Item = (&Value, Format)> {
+    pub fn cases(&self) -> impl Iterator<Item = (&Value, Format)> {
         self.json["cases"].as_array().unwrap().iter().filter_map(|case| {
             Some((
                 case,
@@ -115,6 +115,7 @@ fn every_case_gives_the_frameworks_numbers() {
                     continue;
                 }
                 let output = match kind.as_str() {
+                    kind if kind.contains("contrib") || kind.contains("leaf") => continue, // `reasons` looks at them
                     "class" | "ort_label" | "ort_output_label" | "sk_label" => Output::Class,
                     "ort_score_samples" => Output::Raw,
                     kind if matches!(kind, "pred" | "proba") || kind.starts_with("ort_") => Output::Prediction,

@@ -9,6 +9,7 @@ mod memory;
 mod mutate;
 mod npy;
 mod onnx;
+mod reasons;
 
 #[global_allocator]
 static ALLOCATOR: memory::Counting = memory::Counting;
