@@ -1,11 +1,13 @@
 //! The command line: every command, flag and help text. Parsing only; nothing here acts.
 
+mod model;
 mod operating;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use model::{InspectArgs, ModelArgs, ModelCommand, ModelFormat, ModelOutput, PredictArgs};
 use operating::{RESET_EXAMPLES, STATUS_EXAMPLES};
 pub use operating::{ResetArgs, ResetState, ResetTo, StatusArgs};
 
@@ -79,6 +81,9 @@ pub enum Command {
     /// use the files directly. With `--brokers` or `--pipeline` they go to a Kafka cluster.
     #[command(after_long_help = TOPIC_EXAMPLES)]
     Topic(TopicArgs),
+    /// Look at model files, and predict with them
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Model(ModelArgs),
     /// Generate sample data from a seed
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Generate(GenerateArgs),

@@ -24,6 +24,8 @@ pub const BODY_TOO_LARGE: Code = Code::new("MS0709", "an HTTP request is too lar
 pub const TOPIC_IN_USE: Code = Code::new("MS0710", "the log is in use by a run");
 /// A data directory that holds no log.
 pub const NO_LOG: Code = Code::new("MS0711", "there is no log in the data directory");
+/// A row given to `model predict` that can't be read.
+pub const ROW: Code = Code::new("MS0712", "a row can't be read");
 
 /// Every code of this crate.
 pub const ALL: &[Code] = &[
@@ -38,4 +40,5 @@ pub const ALL: &[Code] = &[
     BODY_TOO_LARGE,
     TOPIC_IN_USE,
     NO_LOG,
+    ROW,
 ];

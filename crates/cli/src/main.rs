@@ -13,6 +13,7 @@ mod http;
 mod init;
 mod log;
 mod logging;
+mod model;
 mod output;
 mod pages;
 mod plan;
@@ -57,6 +58,7 @@ fn command(command: &Command) -> Outcome {
         Command::Reset(args) => reset::reset(args),
         Command::Init(args) => init::init(args),
         Command::Topic(args) => topic::topic(args),
+        Command::Model(args) => model::model(args),
         Command::Generate(args) => sample::generate(args),
         Command::Schema => reference::schema(),
         Command::Error(args) => pages::show(args),

@@ -35,10 +35,34 @@ pub enum ModelFormat {
 /// # Errors
 /// The file can't be read, is no model that is known here, is damaged, or uses something that is not supported.
 pub fn load(path: &Path, format: Option<ModelFormat>) -> Result<Arc<dyn Model>> {
-    let bytes = std::fs::read(path).map_err(|e| {
+    let bytes = read(path)?;
+    Ok(Arc::new(trees::TreeModel::load(&path.display().to_string(), &bytes, format)?))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|e| {
         Error::new(codes::UNREADABLE, format!("model file `{}` can't be read", path.display()))
             .because(e)
             .help("paths in a pipeline file are relative to the folder it stands in")
-    })?;
-    Ok(Arc::new(trees::TreeModel::load(&path.display().to_string(), &bytes, format)?))
+    })
+}
+
+/// A model file with all that its trees can say, for tools.
+pub struct Opened {
+    /// The model.
+    pub model: millstream_trees::Model,
+    /// What [`Model::digest`] gives for the file.
+    pub digest: String,
+    /// The file's size.
+    pub bytes: usize,
+}
+
+/// Reads and loads a model file, with contributions if they are asked for.
+///
+/// # Errors
+/// As [`load`].
+pub fn open(path: &Path, format: Option<ModelFormat>, contributions: bool) -> Result<Opened> {
+    let bytes = read(path)?;
+    let model = trees::parse(&path.display().to_string(), &bytes, format, contributions)?;
+    Ok(Opened { model, digest: trees::digest(&bytes), bytes: bytes.len() })
 }

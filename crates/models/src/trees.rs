@@ -32,26 +32,40 @@ pub(crate) struct TreeModel {
     digest: String,
 }
 
+/// Loads the trees of a model from its bytes; `path` is for messages.
+pub(crate) fn parse(
+    path: &str,
+    bytes: &[u8],
+    format: Option<ModelFormat>,
+    contributions: bool,
+) -> Result<millstream_trees::Model> {
+    let format = format.map(|format| match format {
+        ModelFormat::XgboostJson => Format::XgboostJson,
+        ModelFormat::XgboostUbj => Format::XgboostUbj,
+        ModelFormat::LightgbmText => Format::LightgbmText,
+        ModelFormat::CatboostCbm => Format::CatboostCbm,
+        ModelFormat::CatboostJson => Format::CatboostJson,
+        ModelFormat::Onnx => Format::Onnx,
+    });
+    let options = LoadOptions { format, contributions, ..LoadOptions::default() };
+    millstream_trees::Model::from_bytes(bytes, &options).map_err(|e| refuse(path, e))
+}
+
+/// The SHA-256 of a file, in hexadecimal.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl TreeModel {
     /// Loads a model from its bytes; `path` is for messages.
     pub(crate) fn load(path: &str, bytes: &[u8], format: Option<ModelFormat>) -> Result<Self> {
-        let format = format.map(|format| match format {
-            ModelFormat::XgboostJson => Format::XgboostJson,
-            ModelFormat::XgboostUbj => Format::XgboostUbj,
-            ModelFormat::LightgbmText => Format::LightgbmText,
-            ModelFormat::CatboostCbm => Format::CatboostCbm,
-            ModelFormat::CatboostJson => Format::CatboostJson,
-            ModelFormat::Onnx => Format::Onnx,
-        });
-        let options = LoadOptions { format, ..LoadOptions::default() };
-        let model = millstream_trees::Model::from_bytes(bytes, &options).map_err(|e| refuse(path, e))?;
+        let model = parse(path, bytes, format, false)?;
         let inputs = model.features().iter();
         // Categories that are numbers, or that are known by their codes only, are given as numbers.
         let texts = |f: &Feature| matches!(f.categories.as_deref(), Some(Categories::Text(_) | Categories::Hashed));
         let inputs = inputs.map(|f| ModelInput { name: f.name.clone(), categorical: texts(f) }).collect();
         let signature = Signature { inputs, outputs: model.outputs(Output::Prediction) };
-        let digest = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        let loaded = Self { model, signature, digest };
+        let loaded = Self { model, signature, digest: digest(bytes) };
         loaded.warm_up()?;
         Ok(loaded)
     }

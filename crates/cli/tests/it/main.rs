@@ -6,6 +6,7 @@ mod changes;
 mod check;
 mod http;
 mod misc;
+mod model;
 mod operating;
 mod run;
 mod support;

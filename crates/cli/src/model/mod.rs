@@ -1,0 +1,34 @@
+//! `millstream model`: what a model file holds, and its numbers for rows of one's own.
+//!
+//! All on the command's thread; each ends with its input.
+
+mod inspect;
+mod predict;
+mod row;
+
+use std::path::Path;
+
+use millstream_models::{ModelFormat as Format, Opened};
+
+use crate::args::{ModelArgs, ModelCommand, ModelFormat};
+use crate::failure::Outcome;
+
+/// `millstream model ...`
+pub fn model(args: &ModelArgs) -> Outcome {
+    match &args.command {
+        ModelCommand::Inspect(args) => inspect::inspect(args),
+        ModelCommand::Predict(args) => predict::predict(args),
+    }
+}
+
+fn open(file: &Path, format: Option<ModelFormat>, contributions: bool) -> Outcome<Opened> {
+    let format = format.map(|format| match format {
+        ModelFormat::XgboostJson => Format::XgboostJson,
+        ModelFormat::XgboostUbj => Format::XgboostUbj,
+        ModelFormat::LightgbmText => Format::LightgbmText,
+        ModelFormat::CatboostCbm => Format::CatboostCbm,
+        ModelFormat::CatboostJson => Format::CatboostJson,
+        ModelFormat::Onnx => Format::Onnx,
+    });
+    Ok(millstream_models::open(file, format, contributions)?)
+}
