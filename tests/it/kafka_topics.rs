@@ -58,7 +58,8 @@ fn topics_are_made_filled_read_changed_and_deleted() {
 
     let mut tailed: Vec<String> = topics.ok(&["tail", &name], "").lines().map(str::to_owned).collect();
     let mut sent: Vec<String> = lines.lines().map(str::to_owned).collect();
-    (tailed.sort(), sent.sort());
+    tailed.sort();
+    sent.sort();
     assert_eq!(tailed, sent);
     assert_eq!(topics.ok(&["tail", &name, "--limit", "4"], "").lines().count(), 4);
     assert_eq!(topics.ok(&["tail", &name, "--from", "latest"], ""), "");

@@ -232,7 +232,7 @@ impl Starter {
             }
             Start::Refold { from, .. } => {
                 tracing::info!(task = %id, "state is folded from the start of the input");
-                (self.from_start(id, from, source, commit.journal_len)?, false)
+                (self.fold_from_start(id, from, source, commit.journal_len)?, false)
             }
             Start::RefoldEarliest { .. } => {
                 let from = earliest.unwrap_or_else(|| commit.start.clone());
@@ -240,7 +240,7 @@ impl Starter {
                     task = %id, from = from.offset,
                     "state is folded from the oldest event that is kept; what came before is missing in it"
                 );
-                (self.from_start(id, from, source, commit.journal_len)?, true)
+                (self.fold_from_start(id, from, source, commit.journal_len)?, true)
             }
             Start::Refuse { lack } => return Err(refusal(plan, id, &lack, earliest.as_ref())),
         };
@@ -289,7 +289,7 @@ impl Starter {
         Fold::begin(task, source, header.position.clone(), header.journal_len, header.artifacts.clone())
     }
 
-    fn from_start(&self, id: TaskId, from: Position, source: Box<dyn Source>, journal_len: u64) -> Result<Fold> {
+    fn fold_from_start(&self, id: TaskId, from: Position, source: Box<dyn Source>, journal_len: u64) -> Result<Fold> {
         let journal = self.store.load_journal(&self.plan().name, id, 0)?;
         let mut serving = BTreeMap::new();
         for entry in journal.iter().take(journal_len as usize).take_while(|e| e.at() <= from.offset) {

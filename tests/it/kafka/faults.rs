@@ -273,7 +273,8 @@ fn at_least_once_loses_nothing_and_scores_the_same() {
     for output in OUTPUTS {
         let mut wanted: Vec<_> = expected[output].iter().map(text).collect();
         let mut got: Vec<_> = seen[output].iter().map(text).collect();
-        (wanted.sort(), got.sort());
+        wanted.sort();
+        got.sort();
         got.dedup();
         wanted.dedup();
         assert!(got == wanted, "{output}: {} different records, {} expected", got.len(), wanted.len());

@@ -330,6 +330,7 @@ impl Store for SimStore {
 }
 
 /// What a task wants to commit.
+#[derive(Default)]
 struct Part {
     task: TaskId,
     lease: Lease,
@@ -343,27 +344,38 @@ struct SimTxn<'a> {
     parts: Vec<Part>,
 }
 
+impl SimTxn<'_> {
+    /// The part of the task that was named last.
+    fn part(&mut self) -> &mut Part {
+        if self.parts.is_empty() {
+            self.parts.push(Part::default());
+        }
+        let last = self.parts.len() - 1;
+        &mut self.parts[last]
+    }
+}
+
 impl Txn for SimTxn<'_> {
     fn task(&mut self, task: TaskId, lease: Lease) {
-        self.parts.push(Part { task, lease, records: Vec::new(), journal: Vec::new(), commit: None });
+        self.parts.push(Part { task, lease, ..Part::default() });
     }
 
     fn append(&mut self, topic: &str, partition: u32, chunk: &Arc<Chunk>, records: Range<usize>) -> Result<()> {
         for record in &chunk.records[records] {
             let (start, length) = record.value;
             let value = chunk.data[start as usize..(start + length) as usize].to_vec();
-            self.parts.last_mut().expect("a task").records.push(((topic.to_owned(), partition), value));
+            self.part().records.push(((topic.to_owned(), partition), value));
         }
         Ok(())
     }
 
     fn put_commit(&mut self, _pipeline: &str, _task: TaskId, record: &CommitRecord) -> Result<()> {
-        self.parts.last_mut().expect("a task").commit = Some(record.clone());
+        self.part().commit = Some(record.clone());
         Ok(())
     }
 
     fn put_journal(&mut self, _pipeline: &str, _task: TaskId, _index: u64, entry: &JournalEntry) -> Result<()> {
-        self.parts.last_mut().expect("a task").journal.push(entry.clone());
+        self.part().journal.push(entry.clone());
         Ok(())
     }
 

@@ -111,7 +111,7 @@ pub fn simulate(
         bug,
         next_process: 0,
     };
-    let steps = run.to_the_end().map_err(|why| format!("seed {seed}: {why}"))?;
+    let steps = run.play().map_err(|why| format!("seed {seed}: {why}"))?;
     run.processes.clear();
     let state = cluster.state();
     let expected = by_law(plan, &state.input, &state.journal).map_err(|e| format!("seed {seed}: {e}"))?;
@@ -132,7 +132,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn to_the_end(&mut self) -> Result<u64, String> {
+    fn play(&mut self) -> Result<u64, String> {
         for _ in 0..1 + self.random.below(3) {
             self.launch()?;
         }
