@@ -52,7 +52,7 @@ pub fn predict(args: &PredictArgs) -> Outcome {
             failed = Some(bad(format!("it is longer than {} MiB", LINE_BYTES_MAX >> 20)));
         } else if !line.trim_ascii().is_empty() {
             let before = writer.rows.len();
-            failed = reader.read(&line, &mut writer.rows).err().map(bad);
+            failed = reader.read(line.trim_ascii(), &mut writer.rows).err().map(bad);
             if failed.is_some() {
                 writer.rows.truncate(before);
             }
