@@ -29,7 +29,7 @@ TIMEOUT_S = 60
 # What goes by while coordinators and leaders move.
 PASSING = {
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR,
-    KafkaError.UNSTABLE_OFFSET_COMMIT, KafkaError._TIMED_OUT, KafkaError._TRANSPORT,
+    KafkaError.UNSTABLE_OFFSET_COMMIT, KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._UNKNOWN_PARTITION,
 }
 
 
@@ -92,6 +92,19 @@ def produce(servers, topic, end, transactional_id, transaction_timeout_ms):
         os._exit(0)
 
 
+def patiently(ask):
+    """Asks again while a broker that has just come back says what it is not asked for again by itself."""
+    begin = time.monotonic()
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            code = error.args[0].code()
+            if code not in PASSING and not error.args[0].retriable() or time.monotonic() > begin + TIMEOUT_S:
+                raise
+            time.sleep(0.1)
+
+
 def partitions_of(client, topic):
     described = client.list_topics(topic, timeout=TIMEOUT_S).topics[topic]
     if described.error:
@@ -106,7 +119,8 @@ def consume(servers, topic, isolation, count, seconds):
     })
     reading = set(partitions_of(consumer, topic))
     # The beginning may have been removed.
-    lows = [(p, consumer.get_watermark_offsets(TopicPartition(topic, p), TIMEOUT_S)[0]) for p in sorted(reading)]
+    lows = [(p, patiently(lambda p=p: consumer.get_watermark_offsets(TopicPartition(topic, p), TIMEOUT_S)[0]))
+            for p in sorted(reading)]
     consumer.assign([TopicPartition(topic, partition, low) for partition, low in lows])
     begin = time.monotonic()
     records = []
@@ -184,16 +198,7 @@ def committed(servers, group, topic):
     wanted = [TopicPartition(topic, partition) for partition in sorted(partitions_of(admin, topic))]
     # Also offsets of open transactions would be waited for, as the tested program does.
     asked = [ConsumerGroupTopicPartitions(group, wanted)]
-    begin = time.monotonic()
-    while True:
-        try:
-            (answer,) = wait(admin.list_consumer_group_offsets(asked, require_stable=True))
-            break
-        except KafkaException as error:
-            # A broker that has just come back says so; it is not asked again by itself.
-            if not error.args[0].retriable() and error.args[0].code() not in PASSING or time.monotonic() > begin + TIMEOUT_S:
-                raise
-            time.sleep(0.1)
+    (answer,) = patiently(lambda: wait(admin.list_consumer_group_offsets(asked, require_stable=True)))
     show({"partition": p.partition, "offset": p.offset if p.offset >= 0 else None, "metadata": p.metadata or ""}
          for p in answer.topic_partitions)
 

@@ -44,12 +44,17 @@ impl Reader {
         mut question: impl FnMut() -> std::result::Result<T, Failure>,
     ) -> Result<T> {
         let mut said = false;
+        let mut missing: Option<Instant> = None;
         loop {
             let failure = match question() {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            let passes = passes(&failure);
+            // A broker that has just started may not know all of its partitions.
+            let unknown =
+                matches!(failure.code, Code::UnknownPartition | Code::UnknownTopic | Code::UnknownTopicOrPartition);
+            let early = unknown && missing.get_or_insert_with(Instant::now).elapsed() < MISSING_MAX;
+            let passes = early || passes(&failure);
             if !passes || self.patience.is_over() {
                 let code = match passes {
                     true => KAFKA_UNREACHABLE,
