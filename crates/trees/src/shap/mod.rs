@@ -94,6 +94,11 @@ impl Model {
         let (features, width) = (self.features().len(), self.contributions_per_row());
         let count = rows.count(features)?;
         let none = |why| Err(PredictError::NoContributions { why });
+        match &self.reasons {
+            Reasons::NotAsked => return none("the model was loaded without them (`LoadOptions::contributions`)"),
+            Reasons::None(why) => return none(why),
+            Reasons::Linear | Reasons::Trees(_) => {}
+        }
         if width > CONTRIBUTIONS_MAX {
             return none("a row of them would hold more than 16 million numbers");
         }
@@ -114,8 +119,8 @@ impl Model {
                 (Reasons::Linear, Engine::Linear(linear)) => {
                     linear.contributions((0..features).map(|feature| rows.at(row, feature, features)), out);
                 }
-                (Reasons::None(why), _) => return none(why),
-                _ => return none("the model was loaded without them (`LoadOptions::contributions`)"),
+                // Reasons are made from the engine.
+                _ => out.fill(f64::NAN),
             }
         }
         Ok(())
