@@ -77,7 +77,8 @@ pub(crate) fn remember(plan: &Plan) -> Result<()> {
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir)?;
         }
-        let temporary = path.with_extension("tmp");
+        // Other processes of the pipeline may start at the same moment.
+        let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
         fs::write(&temporary, serde_json::to_vec_pretty(&manifest)?)?;
         fs::rename(&temporary, &path)
     };
