@@ -237,7 +237,8 @@ impl Cluster {
         let output = output.doing("the Python client")?;
         if !output.status.success() {
             let errors = String::from_utf8_lossy(&output.stderr);
-            return Err(Failure::new(format!("client.py {}:\n{errors}\n{}", args.join(" "), self.log_tail())));
+            let (args, status) = (args.join(" "), output.status);
+            return Err(Failure::new(format!("client.py {args} ({status}):\n{errors}\n{}", self.log_tail())));
         }
         let line = |line: &[u8]| serde_json::from_slice(line).map_err(|e| Failure::new(format!("client.py: {e}")));
         output.stdout.split(|&b| b == b'\n').filter(|text| !text.is_empty()).map(line).collect()
