@@ -425,7 +425,7 @@ fn structure() {
             "`version` must be a string",
             "\"true\"",
         ),
-        ("{ path: fraud.json }", "{ path: f, format: onnx }", "MS0107", "onnx", "`xgboost_json`", ""),
+        ("{ path: fraud.json }", "{ path: f, format: pickle }", "MS0107", "pickle", "`xgboost_json`", ""),
         (
             "dead_letters: { type: file,",
             "dead_letters: { type: file, where: a,",

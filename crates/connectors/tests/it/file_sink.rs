@@ -149,7 +149,8 @@ fn torn_staging_is_noticed() {
     let bytes = std::fs::read(&staged).unwrap();
     for torn in [bytes[..10].to_vec(), [&bytes[..bytes.len() - 2], b"xx"].concat()] {
         std::fs::write(&staged, torn).unwrap();
-        let error = recover(open(spec.as_ref(), &env, 1).as_mut(), 1, &[(TaskId::new(0), receipt.clone())]).unwrap_err();
+        let error =
+            recover(open(spec.as_ref(), &env, 1).as_mut(), 1, &[(TaskId::new(0), receipt.clone())]).unwrap_err();
         assert_eq!(error.code(), codes::STAGED_DAMAGED, "{error}");
     }
 }

@@ -120,7 +120,7 @@ fn rows_arrive_with_the_commit_and_in_their_partition() {
     let mut plain_sink = open(plain.as_ref(), &env, 2);
     let log = env.log().unwrap();
     assert_eq!(log.describe("plain").unwrap().partitions.len(), 2, "as many as the input");
-        let mut txn = log.begin();
+    let mut txn = log.begin();
     for task in 0..2u32 {
         let rows = i64::from(task) * 100..i64::from(task) * 100 + 50;
         keyed_sink.stage(TaskId::new(task), chunk_of(keyed.as_ref(), rows.clone(), task), txn.as_mut()).unwrap();

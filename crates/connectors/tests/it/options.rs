@@ -35,7 +35,7 @@ fn options_that_can_not_be_are_refused() {
         ("type: log, topic: t, partitions: 0", stdout, "MS0115", "partitions"),
         ("type: log, topic: t, start: newest", stdout, "MS0107", "`earliest` or `latest`"),
         ("type: log, topic: t, start: latest, bounded: true", stdout, "MS0502", "never read anything"),
-        (stdin, "type: kafka, topic: t", "MS0501", "write one of `file`, `stdout` or `log`"),
+        (stdin, "type: pulsar, topic: t", "MS0501", "write one of `file`, `stdout`"),
         (stdin, "type: file, path: x.ndjson, roll_rows: 5", "MS0116", "`roll_rows` has no effect"),
         (stdin, "type: file, path: x.parquet, roll_rows: 0", "MS0115", "roll_rows"),
         (stdin, "type: file, path: x.parquet, timestamps: rfc3339", "MS0116", "`timestamps` has no effect"),

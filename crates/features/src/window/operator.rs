@@ -245,7 +245,6 @@ impl WindowOperator {
     /// From now on, changes are counted anew.
     pub fn mark_saved(&mut self) {
         self.stores.iter_mut().for_each(Store::mark_saved);
-        self.pending.mark_saved();
     }
 
     /// Writes what changed since changes were last counted anew, and counts anew.

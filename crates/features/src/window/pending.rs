@@ -6,7 +6,7 @@
 //! there are never many; and when most of what is held was released already, the rest is copied together.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
@@ -39,8 +39,6 @@ struct Run {
     /// Rows by (event time, arrival); those before `next` were released.
     order: Vec<u32>,
     next: usize,
-    /// Rows from this one on are in no snapshot. (Rows are in order of arrival, so all that came since are.)
-    unsaved: u32,
 }
 
 impl Run {
@@ -53,7 +51,7 @@ impl Run {
         let arguments = arguments.columns().iter().map(own).collect();
         let mut order: Vec<u32> = (0..rows.len() as u32).collect();
         order.sort_by_key(|&row| rows.meta.event_time(row as usize));
-        Self { columns: rows.columns, arguments, meta: rows.meta, order, next: 0, unsaved: 0 }
+        Self { columns: rows.columns, arguments, meta: rows.meta, order, next: 0 }
     }
 
     fn left(&self) -> usize {
@@ -65,10 +63,6 @@ impl Run {
     }
 
     /// The event times of the rows that wait.
-    fn times(&self) -> impl Iterator<Item = EventTime> {
-        self.order.get(self.next..).unwrap_or_default().iter().map(|&row| self.meta.event_time(row as usize))
-    }
-
     fn argument(&self, i: usize) -> Option<&ArrayRef> {
         match self.arguments.get(i)? {
             Argument::Column(at) => self.columns.columns().get(*at),
@@ -100,19 +94,12 @@ pub struct Pending {
     runs: Vec<Run>,
     schema: SchemaRef,
     arguments: SchemaRef,
-    /// The chunks in which rows that wait were saved: by number, the greatest event time in each.
-    saved: BTreeMap<u64, EventTime>,
-    /// The number of the next chunk: none is used twice, but for that of all rows.
-    next_chunk: u64,
 }
-
-/// The chunk of all rows of a whole snapshot.
-pub const ALL: u64 = 0;
 
 impl Pending {
     /// Nothing waits.
     pub fn new(schema: SchemaRef, arguments: SchemaRef) -> Self {
-        Self { runs: Vec::new(), schema, arguments, saved: BTreeMap::new(), next_chunk: ALL + 1 }
+        Self { runs: Vec::new(), schema, arguments }
     }
 
     /// The types of the rows and of their arguments.
@@ -123,7 +110,6 @@ impl Pending {
     /// Forgets all.
     pub fn clear(&mut self) {
         self.runs.clear();
-        self.saved.clear();
     }
 
     /// Rows that wait.
@@ -174,13 +160,11 @@ impl Pending {
             let pick = |row: u32| Pick { run: at as u32, row, time: run.meta.event_time(row as usize) };
             picks.extend(rows.into_iter().map(pick));
         }
-        let is_saved = |pick: &&Pick| self.runs.get(pick.run as usize).is_some_and(|run| pick.row < run.unsaved);
-        let unsaved = picks.iter().filter(is_saved).count() as u32;
         let joined = self.gather(&picks, |_, trigger| trigger, true)?;
         self.runs.truncate(first);
         let rows = Rows { columns: joined.columns, meta: joined.meta };
         if !rows.is_empty() {
-            self.runs.push(Run { unsaved, ..Run::new(rows, &joined.arguments) });
+            self.runs.push(Run::new(rows, &joined.arguments));
         }
         Ok(())
     }
@@ -242,64 +226,12 @@ impl Pending {
         if picks.is_empty() { Ok(None) } else { self.gather(&picks, |_, trigger| trigger, true).map(Some) }
     }
 
-    /// All that waits is saved, as the one chunk [`ALL`].
-    pub fn mark_saved(&mut self) {
-        let times = self.runs.iter().filter_map(|run| run.times().max()).max();
-        self.saved = times.map(|time| (ALL, time)).into_iter().collect();
-        self.runs.iter_mut().for_each(|run| run.unsaved = run.order.len() as u32);
-    }
-
-    /// The chunks of which no row waits any more; they are forgotten.
-    pub fn take_released(&mut self, watermark: EventTime) -> Vec<u64> {
-        let gone: Vec<u64> =
-            self.saved.iter().filter(|(_, time)| **time < watermark).map(|(chunk, _)| *chunk).collect();
-        self.saved.retain(|_, time| *time >= watermark);
-        gone
-    }
-
-    /// The rows that came since rows were last saved and wait still, in order of arrival, as a new chunk.
-    ///
-    /// # Errors
-    /// Arrow can't gather the columns.
-    pub fn take_unsaved(&mut self) -> Result<Option<(u64, Released)>, ArrowError> {
-        let mut picks = Vec::new();
-        for (at, run) in self.runs.iter().enumerate() {
-            let left = run.order.get(run.next..).unwrap_or_default();
-            let mut rows: Vec<u32> = left.iter().copied().filter(|&row| row >= run.unsaved).collect();
-            rows.sort_unstable();
-            let pick = |row: u32| Pick { run: at as u32, row, time: run.meta.event_time(row as usize) };
-            picks.extend(rows.into_iter().map(pick));
-        }
-        let Some(last) = picks.iter().map(|pick| pick.time).max() else { return Ok(None) };
-        let rows = self.gather(&picks, |_, trigger| trigger, true)?;
-        self.runs.iter_mut().for_each(|run| run.unsaved = run.order.len() as u32);
-        let chunk = self.next_chunk;
-        self.next_chunk += 1;
-        self.saved.insert(chunk, last);
-        Ok(Some((chunk, rows)))
-    }
-
-    /// Puts back a chunk: what [`Pending::all`] gave as [`ALL`], then what [`Pending::take_unsaved`] gave, in order.
-    pub fn restore(&mut self, chunk: u64, released: Released) {
+    /// Puts back what [`Pending::all`] gave.
+    pub fn restore(&mut self, released: Released) {
         let rows = Rows { columns: released.columns, meta: released.meta };
-        if rows.is_empty() {
-            return;
+        if !rows.is_empty() {
+            self.runs.push(Run::new(rows, &released.arguments));
         }
-        let run = Run::new(rows, &released.arguments);
-        let last = run.times().max().unwrap_or(EventTime::MIN);
-        self.runs.push(Run { unsaved: run.order.len() as u32, ..run });
-        self.saved.insert(chunk, last);
-        self.next_chunk = self.next_chunk.max(chunk + 1);
-    }
-
-    /// Drops restored rows that were released before the snapshot: a chunk is saved once, whole.
-    pub fn restored(&mut self, watermark: EventTime) {
-        self.saved.retain(|_, time| *time >= watermark);
-        for run in &mut self.runs {
-            let meta = &run.meta;
-            run.next = run.order.partition_point(|&row| meta.event_time(row as usize) < watermark);
-        }
-        self.runs.retain(|run| run.left() > 0);
     }
 
     fn gather(

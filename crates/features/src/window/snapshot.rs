@@ -4,10 +4,8 @@
 //! records. Accumulators are not in it: they are built again from the rows when a key is next touched, and being
 //! exact they come out the same. Only what was folded from rows that are gone (unbounded frames) is written.
 //!
-//! State is [entries]: one for each key, one for each chunk of rows that wait, one for the watermark. Changes are the
+//! State is [entries]: one for each key, one for the rows that wait, one for the watermark. Changes are the
 //! entries of the keys that were touched and the rows that came, so they can be merged without the operator.
-
-use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -25,7 +23,7 @@ use super::intern::Interner;
 use super::key::Key;
 use super::operator::WindowOperator;
 use super::partition::{Partition, Span};
-use super::pending::{self, Released};
+use super::pending::Released;
 use super::plan::StorePlan;
 use super::ring::Ring;
 use super::store::{Store, add_partition};
@@ -36,7 +34,7 @@ fn corrupt(what: &str) -> Error {
 
 /// The sorts of entries.
 const WATERMARK: u8 = b'w';
-const CHUNK: u8 = b'c';
+const WAITING: u8 = b'c';
 const KEY: u8 = b'k';
 
 /// Writes the state of the operators of a step.
@@ -51,7 +49,7 @@ pub fn write(operators: &[&WindowOperator], out: &mut StateWriter) {
         }
         let all = operator.pending.all();
         if !matches!(all, Ok(None)) {
-            put_chunk(number, pending::ALL, &all.ok().flatten(), out);
+            put_waiting(number, &all.ok().flatten(), out);
         }
     }
     entries::end(out);
@@ -71,13 +69,11 @@ pub fn write_changes(operators: &mut [&mut WindowOperator], out: &mut StateWrite
         for (store_number, store) in (0u16..).zip(&mut operator.stores) {
             write_changed_keys(number, store_number, store, out);
         }
-        for chunk in operator.pending.take_released(operator.watermark) {
-            entries::remove(&[&number.to_le_bytes(), &[CHUNK], &chunk.to_le_bytes()], out);
-        }
-        match operator.pending.take_unsaved() {
-            Ok(None) => {}
-            Ok(Some((chunk, rows))) => put_chunk(number, chunk, &Some(rows), out),
-            Err(_) => put_chunk(number, pending::ALL, &None, out),
+        // Rows that wait for the watermark do not wait for long: they are written whole each time.
+        match operator.pending.all() {
+            Ok(None) => entries::remove(&[&number.to_le_bytes(), &[WAITING]], out),
+            Ok(rows) => put_waiting(number, &rows, out),
+            Err(_) => put_waiting(number, &None, out),
         }
     }
     entries::end(out);
@@ -108,7 +104,6 @@ pub fn read(operators: &mut [&mut WindowOperator], state: &mut StateReader<'_>, 
         Extent::Whole => operators.iter_mut().for_each(|operator| clear(operator)),
     }
     let mut complete = 0;
-    let mut chunks = BTreeMap::new();
     while let Some(entry) = entries::read(state)? {
         let mut id = StateReader::new(entry.id);
         let [low, high, sort] = *id.raw(3)? else { return Err(corrupt("an entry of no sort")) };
@@ -119,11 +114,13 @@ pub fn read(operators: &mut [&mut WindowOperator], state: &mut StateReader<'_>, 
                 operator.watermark = StateReader::new(value).i64()?;
                 complete += 1;
             }
-            (CHUNK, Some(value)) => {
-                chunks.insert((number, id.u64()?), value);
+            (WAITING, value) => {
+                operator.pending.clear();
+                if let Some(value) = value {
+                    let rows = read_waiting(operator, &mut StateReader::new(value))?;
+                    operator.pending.restore(rows);
+                }
             }
-            // Its rows are behind the watermark.
-            (CHUNK, None) => {}
             (KEY, value) => {
                 let store = usize::from(u16::from_le_bytes([id.u8()?, id.u8()?]));
                 let store = operator.stores.get_mut(store).ok_or_else(|| corrupt("a key of no window"))?;
@@ -135,14 +132,7 @@ pub fn read(operators: &mut [&mut WindowOperator], state: &mut StateReader<'_>, 
     if complete != operators.len() {
         return Err(corrupt("there is no watermark"));
     }
-    for ((number, chunk), value) in chunks {
-        if let Some(operator) = operators.get_mut(number) {
-            let rows = read_chunk(operator, &mut StateReader::new(value))?;
-            operator.pending.restore(chunk, rows);
-        }
-    }
     for operator in operators {
-        operator.pending.restored(operator.watermark);
         operator.stores.iter_mut().for_each(Store::mark_saved);
     }
     Ok(())
@@ -160,8 +150,8 @@ fn write_watermark(number: u16, operator: &WindowOperator, out: &mut StateWriter
     entries::put(&[&number.to_le_bytes(), &[WATERMARK]], out, |out| out.i64(operator.watermark));
 }
 
-fn put_chunk(number: u16, chunk: u64, rows: &Option<Released>, out: &mut StateWriter) {
-    entries::put(&[&number.to_le_bytes(), &[CHUNK], &chunk.to_le_bytes()], out, |out| {
+fn put_waiting(number: u16, rows: &Option<Released>, out: &mut StateWriter) {
+    entries::put(&[&number.to_le_bytes(), &[WAITING]], out, |out| {
         // Rows that can't be gathered can't be released either. Reading says so.
         out.bool(rows.is_some());
         if let Some(rows) = rows {
@@ -172,7 +162,7 @@ fn put_chunk(number: u16, chunk: u64, rows: &Option<Released>, out: &mut StateWr
     });
 }
 
-fn read_chunk(operator: &WindowOperator, state: &mut StateReader<'_>) -> Result<Released> {
+fn read_waiting(operator: &WindowOperator, state: &mut StateReader<'_>) -> Result<Released> {
     if !state.bool()? {
         return Err(corrupt("rows that wait for the watermark could not be written"));
     }
