@@ -13,11 +13,8 @@ use crate::{output, pages};
 
 /// `millstream schema`
 pub fn schema() -> Outcome {
-    let schema = Pipeline::json_schema(
-        &registry::connection_kinds(),
-        &registry::source_kinds(),
-        &registry::sink_kinds(),
-    );
+    let schema =
+        Pipeline::json_schema(&registry::connection_kinds(), &registry::source_kinds(), &registry::sink_kinds());
     // A `Value` always has a text.
     output::print(serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n")
 }
@@ -46,11 +43,8 @@ fn errors() -> String {
 }
 
 fn pipeline() -> String {
-    let page = Pipeline::reference_markdown(
-        &registry::connection_kinds(),
-        &registry::source_kinds(),
-        &registry::sink_kinds(),
-    );
+    let page =
+        Pipeline::reference_markdown(&registry::connection_kinds(), &registry::source_kinds(), &registry::sink_kinds());
     // The note goes below the heading.
     match page.split_once('\n') {
         Some((heading, rest)) => format!("{heading}\n\n{GENERATED}{rest}"),
