@@ -90,8 +90,18 @@ fn every_seed_obeys_the_law() {
     let (first, runs) = (setting("MILLSTREAM_SIM_SEED", 1), setting("MILLSTREAM_SIM_RUNS", 1500));
     let mut happened: BTreeMap<&str, u64> = BTreeMap::new();
     let mut records = 0;
-    for seed in first..first + runs {
-        let report = run(&plan, seed, None).unwrap();
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let reports: Vec<sim::Report> = std::thread::scope(|scope| {
+        let share = |thread: u64| (first..first + runs).filter(move |seed| seed % threads == thread);
+        let plan = &plan;
+        let running: Vec<_> = (0..threads)
+            .map(|thread| {
+                scope.spawn(move || share(thread).map(|seed| run(plan, seed, None).unwrap()).collect::<Vec<_>>())
+            })
+            .collect();
+        running.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    for report in reports {
         records += report.records;
         for (what, times) in report.happened {
             *happened.entry(what).or_default() += times;
