@@ -110,10 +110,10 @@ fn check_asks_the_brokers() {
     assert_eq!(check(&job).expect_success().stdout, "pipeline.yaml: no problems\n");
 
     let missing = Job::new(&pipeline(&brokers, &format!("{input}x"), &output));
-    let said = check(&missing).expect_code(1).stdout;
+    let said = check(&missing).expect_code(3).stdout;
     assert!(said.contains("MS0545") && said.contains(&format!("did you mean `{input}`?")), "{said}");
     let more = Job::new(&pipeline(&brokers, &input, &format!("{output}, partitions: 4")));
-    let said = check(&more).expect_code(1).stdout;
+    let said = check(&more).expect_code(3).stdout;
     assert!(said.contains("MS0546") && said.contains("has 3 partitions, but the pipeline declares 4"), "{said}");
     let compacted = kafka.fresh_name("compacted");
     kafka.create_topic(&compacted, 1, &[("cleanup.policy", "compact"), ("retention.ms", "60000")]).unwrap();
