@@ -18,8 +18,6 @@ use crate::codes::{KAFKA_IDENTITY, KAFKA_MEMBER};
 
 /// How long leaving the group may take before the others are left to notice by themselves.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
-/// For so long a member must have nothing of a bounded input before that counts as its share.
-const NOTHING_MIN: Duration = Duration::from_secs(3);
 /// How often one trouble is said.
 const SAY_EVERY: Duration = Duration::from_secs(30);
 
@@ -47,8 +45,6 @@ pub(super) struct KafkaMember {
     missing: Option<(String, Instant)>,
     /// A run ends when the tasks it was given have ended.
     bounded: bool,
-    /// Since when the group has assigned nothing.
-    nothing_since: Option<Instant>,
     left: bool,
     said: Option<(Code, Instant)>,
     /// Asks the group who its members are.
@@ -84,7 +80,6 @@ impl KafkaMember {
             given_again: None,
             missing: None,
             bounded,
-            nothing_since: None,
             left: false,
             said: None,
             asker,
@@ -109,13 +104,8 @@ impl KafkaMember {
         let leases = self.group.grant(&tasks);
         self.owned.extend(tasks);
         self.client.assign(&mut list).map_err(refused)?;
-        if leases.is_empty() {
-            // A group whose topics are not known yet assigns nothing at first.
-            self.nothing_since = Some(Instant::now());
-            return Ok(None);
-        }
-        self.nothing_since = None;
-        Ok(Some(Change::Assigned(leases)))
+        // Whoever has nothing of a bounded input must know that it is so.
+        Ok((!leases.is_empty() || self.bounded).then_some(Change::Assigned(leases)))
     }
 
     fn revoked(&mut self, list: PartitionList) -> Result<Option<Change>> {
@@ -225,11 +215,6 @@ impl Member for KafkaMember {
             return Ok(Some(Change::Lost(tasks)));
         }
         self.check_missing()?;
-        // Whoever has nothing of a bounded input must know that it is so.
-        let nothing = self.bounded && self.owned.is_empty();
-        if nothing && self.nothing_since.take_if(|since| since.elapsed() >= NOTHING_MIN).is_some() {
-            return Ok(Some(Change::Assigned(Vec::new())));
-        }
         if let Some(change) = self.interrupted() {
             return Ok(Some(change));
         }
