@@ -78,8 +78,9 @@ fn main() -> Result<()> {
         }
     }
     match &arguments.write {
-        Some(path) => write_section(path, &text),
-        None => Ok(()),
+        // Half a section would take the place of a whole one.
+        Some(path) if arguments.only.is_none() => write_section(path, &text, arguments.rounds),
+        _ => Ok(()),
     }
 }
 
@@ -251,14 +252,26 @@ fn table(case: &Case, description: &str, figures: &[Figures]) -> String {
     text
 }
 
+/// What it was measured on, and how busy that was.
+fn machine() -> String {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo");
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("an unknown processor");
+    let model = model.trim_start_matches(['\t', ' ', ':']);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').nth(2).unwrap_or("unknown");
+    format!("Machine: {model}, {cores} cores; its load in the last quarter of an hour was {load}.")
+}
+
 /// Replaces the section on trees of a page, up to the next heading of its rank.
-fn write_section(path: &Path, tables: &str) -> Result<()> {
+fn write_section(path: &Path, tables: &str, rounds: usize) -> Result<()> {
     const HEADING: &str = "## Trees\n";
     let page = std::fs::read_to_string(path)?;
     let start = page.find(HEADING).unwrap_or(page.len());
     let end = page[start..].find("\n## ").map_or(page.len(), |at| start + at + 1);
     let intro = include_str!("intro.md");
-    let section = format!("{HEADING}\n{intro}\n{tables}");
+    let section = format!("{HEADING}\n{intro}\nMedians of {rounds} rounds of {TURN} events. {}\n\n{tables}", machine());
     let before = page[..start].trim_end();
     std::fs::write(path, format!("{before}\n\n{}\n{}", section.trim_end(), &page[end..]))?;
     Ok(())

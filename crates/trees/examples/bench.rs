@@ -4,7 +4,7 @@
 //! cargo run --release -p millstream-trees --example bench -- model.json [LAYOUT [INSTRUCTIONS]]
 //! ```
 //!
-//! LAYOUT is auto, plain, interleaved, ranked, table, perfect or scorer; INSTRUCTIONS auto, portable, avx2 or avx512.
+//! LAYOUT is auto, plain, interleaved, ranked, table, perfect or scorer; INSTRUCTIONS auto, portable, avx2, avx512 or neon.
 //!
 //! Rows are drawn at random, with a twentieth of the values missing; each figure is the best of several rounds.
 
@@ -33,6 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some("portable") => Instructions::Portable,
         Some("avx2") => Instructions::Avx2,
         Some("avx512") => Instructions::Avx512,
+        Some("neon") => Instructions::Neon,
         Some(other) => return Err(format!("no instructions are called `{other}`").into()),
     };
     let started = Instant::now();

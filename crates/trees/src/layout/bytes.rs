@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::input::Input;
 use super::instructions::Level;
 use super::perfect::{Perfect, SLICED_DEPTH_MAX};
-use super::quant::{COLUMNS_MAX, Index, Line, Quantiser, RowBytes};
+use super::quant::{Block, COLUMNS_MAX, Index, Line, Quantiser, RowBytes, count};
 use super::ranked::Ranked;
-use super::scorer::{PACKED_LEAVES, Packed, Planes, TRANSPOSED_LEAVES, Transposed};
+use super::scorer::{Lanes, PACKED_LEAVES, Packed, Planes, TRANSPOSED_LEAVES, Transposed};
 use super::shape::{Leaves, Shape, shapes};
 use super::table::Table;
 use crate::forest::{Forest, Real};
@@ -21,6 +21,7 @@ const SMALL_TABLE_MAX: usize = 128 << 10;
 pub(crate) enum Single<T> {
     Perfect(Arc<Perfect>),
     Transposed(Transposed),
+    Lanes(Lanes),
     Packed(Packed),
     Table(Table),
     Ranked(Ranked<T>),
@@ -73,6 +74,8 @@ impl<T: Real> Bytes<T> {
             Level::Avx512(avx512) => avx512.row(self, input, row, sums),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(avx2) => avx2.row(self, input, row, sums),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Level::Neon => super::neon::row(self, input, row, sums),
             Level::Portable => self.row_portable(input, row, sums),
         }
     }
@@ -89,12 +92,14 @@ impl<T: Real> Bytes<T> {
     ) -> bool {
         match (self.level, &self.batch) {
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx512(avx512), Some(batch)) => avx512.block(self, batch, input, rows, columns, sums),
+            (Level::Avx512(avx512), Some(batch)) => {
+                avx512.block(self, batch, input, rows, columns, sums);
+                true
+            }
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx2(avx2), _) => return avx2.block(self, input, rows, columns, sums),
-            _ => return self.block_portable(input, rows, columns, sums),
+            (Level::Avx2(avx2), _) => avx2.run(|| self.block_portable(input, rows, columns, sums)),
+            _ => self.block_portable(input, rows, columns, sums),
         }
-        true
     }
 
     /// [`Bytes::block`] by the portable code: for packed nodes, whose walk gains from staying with a few trees.
@@ -102,37 +107,50 @@ impl<T: Real> Bytes<T> {
     pub(crate) fn block_portable(
         &self,
         input: impl Input<T>,
-        (first, count): (usize, usize),
+        (first, rows): (usize, usize),
         lines: &mut [Line; COLUMNS_MAX],
         sums: &mut [T],
     ) -> bool {
         let Single::Ranked(ranked) = &self.single else { return false };
-        let (rows, _) = lines.as_chunks_mut();
-        for (bytes, row) in rows.iter_mut().zip(first..first + count) {
-            self.quantise_portable(input, row, bytes);
+        let (bytes, _) = lines.as_chunks_mut();
+        for (bytes, row) in bytes.iter_mut().zip(first..first + rows) {
+            self.quantise(input, row, (count::<true>, count::<false>), bytes);
         }
-        ranked.block(&mut rows.as_flattened_mut()[..count * 2], sums);
+        ranked.block(&mut bytes.as_flattened_mut()[..rows * 2], sums);
         true
     }
 
+    /// Quantises one row; see [`Quantiser::ranks`] for what counts, the first for float64.
     #[inline(always)]
-    fn quantise_portable(&self, input: impl Input<T>, row: usize, bytes: &mut RowBytes) {
+    pub(crate) fn quantise(
+        &self,
+        input: impl Input<T>,
+        row: usize,
+        (double, single): (impl Fn(&Block, f32) -> u32, impl Fn(&Block, f32) -> u32),
+        bytes: &mut RowBytes,
+    ) {
         if self.quantiser.is_double() {
-            self.quantiser.row::<true>(|feature| input.value(row, feature), bytes);
+            self.quantiser.row::<true>(|feature| input.value(row, feature), double, bytes);
         } else {
-            self.quantiser.row::<false>(|feature| input.value(row, feature), bytes);
+            self.quantiser.row::<false>(|feature| input.value(row, feature), single, bytes);
         }
     }
 
     #[inline(always)]
-    pub(crate) fn row_portable(&self, input: impl Input<T>, row: usize, sums: &mut [T]) {
+    fn row_portable(&self, input: impl Input<T>, row: usize, sums: &mut [T]) {
         let mut bytes: RowBytes = [Line([0; 64]); 2];
-        self.quantise_portable(input, row, &mut bytes);
+        self.quantise(input, row, (count::<true>, count::<false>), &mut bytes);
+        self.sum_portable(&mut bytes, sums);
+    }
+
+    /// Adds the leaves of a quantised row, in the layouts that need no instructions.
+    #[inline(always)]
+    pub(crate) fn sum_portable(&self, bytes: &mut RowBytes, sums: &mut [T]) {
         match &self.single {
-            Single::Table(table) => table.row(&bytes, &self.leaves[self.single_leaves], sums),
-            Single::Ranked(ranked) => ranked.row(&mut bytes, sums),
+            Single::Table(table) => table.row(bytes, &self.leaves[self.single_leaves], sums),
+            Single::Ranked(ranked) => ranked.row(bytes, sums),
             // Chosen only with instructions that have kernels for them.
-            Single::Perfect(_) | Single::Transposed(_) | Single::Packed(_) => {}
+            Single::Perfect(_) | Single::Transposed(_) | Single::Lanes(_) | Single::Packed(_) => {}
         }
     }
 
@@ -140,7 +158,7 @@ impl<T: Real> Bytes<T> {
     pub(crate) fn name(&self) -> &'static str {
         match self.single {
             Single::Perfect(_) => "perfect",
-            Single::Transposed(_) | Single::Packed(_) => "scorer",
+            Single::Transposed(_) | Single::Lanes(_) | Single::Packed(_) => "scorer",
             Single::Table(_) => "table",
             Single::Ranked(_) => "ranked",
         }
@@ -151,6 +169,7 @@ impl<T: Real> Bytes<T> {
         let single = match &self.single {
             Single::Perfect(perfect) => perfect.bytes(),
             Single::Transposed(transposed) => transposed.bytes(),
+            Single::Lanes(lanes) => lanes.bytes(),
             Single::Packed(packed) => packed.bytes(),
             Single::Table(table) => table.bytes(),
             Single::Ranked(ranked) => ranked.bytes(),
@@ -192,21 +211,29 @@ fn single<T: Real>(
         Some((Single::Perfect(Arc::new(perfect)), leaves))
     };
     let scorer = || match () {
+        _ if !level.is_avx512() => {
+            let lanes = Lanes::new(shapes)?;
+            let stride = lanes.planes * 8;
+            Some((Single::Lanes(lanes), in_order(stride)))
+        }
         _ if most <= TRANSPOSED_LEAVES => Some((Single::Transposed(Transposed::new(shapes)?), in_order(32))),
         _ if most <= PACKED_LEAVES => Some((Single::Packed(Packed::new(shapes)?), in_order(most.next_power_of_two()))),
         _ => None,
     };
-    let fast = level.is_avx512();
     match wanted {
         Layout::Table => table(usize::MAX),
-        Layout::Perfect if fast => perfect(),
-        Layout::Scorer if fast => scorer(),
+        Layout::Perfect if level.is_avx512() => perfect(),
+        Layout::Scorer if level.has_scorer() => scorer(),
         Layout::Auto => {
-            let small = table(if level.has_wide_words() { super::table::BYTES_MAX } else { SMALL_TABLE_MAX });
-            if small.is_some() || !fast {
-                return small;
+            let narrow = most <= TRANSPOSED_LEAVES;
+            let large = !narrow && level.has_wide_words();
+            let small = table(if large { super::table::BYTES_MAX } else { SMALL_TABLE_MAX });
+            match () {
+                _ if small.is_some() => small,
+                _ if level.is_avx512() && !narrow && depth <= super::perfect::DEPTH_MAX => perfect(),
+                _ if level.is_avx512() || narrow && level.has_scorer() => scorer(),
+                _ => None,
             }
-            if most <= TRANSPOSED_LEAVES || depth > super::perfect::DEPTH_MAX { scorer() } else { perfect() }
         }
         _ => None,
     }

@@ -1,6 +1,6 @@
 //! Where a row's values come from: rows one after another, or columns.
 
-use crate::forest::{Real, ZERO_THRESHOLD, is_nan};
+use crate::forest::{Real, ZERO_THRESHOLD};
 
 use super::quant::BLOCK_ROWS;
 
@@ -28,12 +28,6 @@ impl Value {
             return Self { single: f32::NAN, double: f64::NAN };
         }
         self
-    }
-
-    /// 255 for a missing value, else 0.
-    #[inline(always)]
-    pub(crate) fn missing(self) -> u8 {
-        0u8.wrapping_sub(u8::from(is_nan(self.single)))
     }
 }
 

@@ -17,6 +17,8 @@ pub enum Instructions {
     Avx2,
     /// AVX-512 with VBMI and BITALG, on x86-64.
     Avx512,
+    /// NEON, on AArch64, where every processor has it: without it there are no kernels of its own.
+    Neon,
 }
 
 impl Instructions {
@@ -33,6 +35,8 @@ pub(crate) enum Level {
     Avx512(Avx512),
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    Neon,
     Portable,
 }
 
@@ -46,13 +50,40 @@ impl Level {
             Instructions::Portable => Some(Self::Portable),
             Instructions::Avx2 => avx2(),
             Instructions::Avx512 => avx512(),
+            Instructions::Neon => None,
         }
     }
 
     /// The level of instructions, if the processor has them.
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    pub(crate) fn of(instructions: Instructions) -> Option<Self> {
+        match instructions {
+            Instructions::Auto | Instructions::Neon => Some(Self::Neon),
+            Instructions::Portable => Some(Self::Portable),
+            Instructions::Avx2 | Instructions::Avx512 => None,
+        }
+    }
+
+    /// The level of instructions, if the processor has them.
+    #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little"))))]
     pub(crate) fn of(instructions: Instructions) -> Option<Self> {
         matches!(instructions, Instructions::Auto | Instructions::Portable).then_some(Self::Portable)
+    }
+
+    /// Runs portable code, compiled for AVX2 if the processor has it.
+    #[inline]
+    pub(crate) fn run<R>(self, code: impl FnOnce() -> R) -> R {
+        match self {
+            // What has AVX-512 has AVX2; so it is asked for once more, which costs a load.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => match Avx2::detect() {
+                Some(avx2) => avx2.run(code),
+                None => code(),
+            },
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(avx2) => avx2.run(code),
+            _ => code(),
+        }
     }
 
     /// Whether joining the lines of a large table is faster than a walk: with AVX2. (AVX-512 has better ways than either.)
@@ -62,6 +93,11 @@ impl Level {
             Self::Avx2(_) => true,
             _ => false,
         }
+    }
+
+    /// Whether there is a kernel for the scorer.
+    pub(crate) fn has_scorer(self) -> bool {
+        !matches!(self, Self::Portable)
     }
 
     pub(crate) fn is_avx512(self) -> bool {

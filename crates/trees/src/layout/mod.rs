@@ -18,6 +18,8 @@ mod tests;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod neon;
 
 pub(crate) use input::{Columns, Doubles, Input, Singles};
 pub use instructions::Instructions;

@@ -18,7 +18,7 @@
 use std::collections::BTreeMap;
 
 use super::input::Value;
-use crate::forest::{Compare, Forest, Node, Real, ZERO_THRESHOLD};
+use crate::forest::{Compare, Forest, Node, Real, ZERO_THRESHOLD, is_nan};
 
 /// Tables, and columns, that a quantiser may have: what one permute of two registers can look up.
 pub(crate) const COLUMNS_MAX: usize = 128;
@@ -226,46 +226,76 @@ impl Quantiser {
     }
 
     /// How many ranks a column can have: its table's thresholds and one.
-    pub(crate) fn ranks(&self, column: usize) -> usize {
+    pub(crate) fn ranks_of(&self, column: usize) -> usize {
         usize::from(self.tables[usize::from(self.columns[column].table)].len) + 1
     }
 
-    /// The rank of a value: `single` rounded to float32, `double` as it is (and not looked at if `DOUBLE` is not set).
+    /// The rank of each table's value in a row, and the value itself in float32 (0 beyond the tables). `count` says how
+    /// many bounds of a block are at most a value, or below it if `DOUBLE` is set; see [`count`].
     #[inline(always)]
-    pub(crate) fn rank<const DOUBLE: bool>(&self, table: &Table, coarse: &Block, single: f32, double: f64) -> u8 {
-        let count = |block: &Block| -> usize {
-            block.0.iter().map(|&bound| u32::from(if DOUBLE { bound < single } else { bound <= single })).sum::<u32>()
-                as usize
+    pub(crate) fn ranks<const DOUBLE: bool>(
+        &self,
+        value: impl Fn(u32) -> Value,
+        count: impl Fn(&Block, f32) -> u32,
+        ranks: &mut [u8; COLUMNS_MAX],
+        singles: &mut Singles,
+    ) {
+        // In passes over the tables, so that many loads that wait for others' results are under way at once.
+        let seen = |table: &Table| {
+            let value = value(table.feature);
+            if self.zero_missing { value.seen::<DOUBLE>(table.zero_missing) } else { value }
         };
-        let block = count(coarse);
-        let at = table.first as usize + block;
-        let within = count(&self.blocks[at]);
-        let mut rank = block * 16 + within;
-        if DOUBLE {
-            rank += usize::from(self.exact.as_flattened()[table.first as usize * 16 + rank] <= double);
+        for (table, single) in self.tables.iter().zip(&mut singles.0) {
+            *single = seen(table).single;
         }
-        rank as u8
+        for (((table, coarse), rank), &single) in self.tables.iter().zip(&self.coarse).zip(&mut *ranks).zip(&singles.0)
+        {
+            *rank = self.rank(table, coarse, single, &count) as u8;
+        }
+        if DOUBLE {
+            let exact = self.exact.as_flattened();
+            for (table, rank) in self.tables.iter().zip(ranks) {
+                let bound = exact[table.first as usize * 16 + usize::from(*rank)];
+                *rank += u8::from(bound <= seen(table).double);
+            }
+        }
+    }
+
+    /// The rank of a value among a table's thresholds in float32.
+    #[inline(always)]
+    pub(crate) fn rank(&self, table: &Table, coarse: &Block, single: f32, count: impl Fn(&Block, f32) -> u32) -> u32 {
+        let block = count(coarse, single);
+        block * 16 + count(&self.blocks[(table.first + block) as usize], single)
     }
 
     /// Quantises one row.
     #[inline(always)]
-    pub(crate) fn row<const DOUBLE: bool>(&self, value: impl Fn(u32) -> Value, out: &mut RowBytes) {
-        let mut ranks = [0u8; 2 * COLUMNS_MAX];
-        for (number, (table, coarse)) in self.tables.iter().zip(&self.coarse).enumerate().take(COLUMNS_MAX) {
-            let value = value(table.feature).seen::<DOUBLE>(table.zero_missing);
-            let rank = self.rank::<DOUBLE>(table, coarse, value.single, value.double);
-            ranks[number] = rank;
-            ranks[COLUMNS_MAX + number] = rank | value.missing();
+    pub(crate) fn row<const DOUBLE: bool>(
+        &self,
+        value: impl Fn(u32) -> Value,
+        count: impl Fn(&Block, f32) -> u32,
+        out: &mut RowBytes,
+    ) {
+        let mut ranks = [[0u8; COLUMNS_MAX]; 2];
+        let mut singles = Singles([0.0; COLUMNS_MAX]);
+        let [left, right] = &mut ranks;
+        self.ranks::<DOUBLE>(value, count, left, &mut singles);
+        for ((right, &left), &single) in right.iter_mut().zip(&*left).zip(&singles.0) {
+            *right = left | 0u8.wrapping_sub(u8::from(is_nan(single)));
         }
-        pick(&self.picks, &ranks, self.columns.len(), out);
+        let (ranks, bytes) = (ranks.as_flattened(), out.iter_mut().flat_map(|line| &mut line.0));
+        bytes.zip(&self.picks).take(self.columns.len()).for_each(|(byte, &pick)| *byte = ranks[usize::from(pick)]);
     }
 }
 
-/// Brings ranks in the order of the columns.
+/// The values of a row, one for each table.
+#[repr(C, align(64))]
+pub(crate) struct Singles(pub(crate) [f32; COLUMNS_MAX]);
+
+/// How many bounds are at most the value, or below it if `DOUBLE` is set.
 #[inline(always)]
-pub(crate) fn pick(picks: &[u8; COLUMNS_MAX], ranks: &[u8; 256], columns: usize, out: &mut RowBytes) {
-    let bytes = out.iter_mut().flat_map(|line| &mut line.0);
-    bytes.zip(picks).take(columns).for_each(|(byte, &pick)| *byte = ranks[usize::from(pick)]);
+pub(crate) fn count<const DOUBLE: bool>(bounds: &Block, value: f32) -> u32 {
+    bounds.0.iter().map(|&bound| u32::from(if DOUBLE { bound < value } else { bound <= value })).sum()
 }
 
 /// Thresholds in tables: as many as fit, and in float64 no two in one table that round to the same float32.

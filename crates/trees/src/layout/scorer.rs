@@ -5,6 +5,8 @@
 //! permute and a compare of bytes:
 //!
 //! - [`Transposed`], for trees of up to 32 leaves: test `k` of 64 trees at once.
+//! - [`Lanes`], the same for registers of 32 bytes or less, whose answers are bytes: trees of up to 64 leaves, and the
+//!   ruled-out leaves of 32 trees in planes of a byte each.
 //! - [`Packed`], for trees of up to 128 leaves: the tests of one tree, and the ruled-out leaves gathered a byte at a time
 //!   by permutes of the answers.
 //! - [`Planes`], for blocks of 64 rows: a test's answer for 64 rows is a word, and adds one byte of ruled-out leaves to
@@ -12,7 +14,7 @@
 
 use super::perfect::Tests;
 use super::quant::{Line, Test};
-use super::shape::Shape;
+use super::shape::{Leaves, Shape};
 use crate::forest::Real;
 
 /// Trees side by side in [`Transposed`].
@@ -75,6 +77,114 @@ impl Slot {
         }
         Self { tests: Tests::of(&tests), masks }
     }
+}
+
+/// Trees side by side in [`Lanes`].
+pub(crate) const LANES: usize = 32;
+
+/// Leaves of a tree in [`Lanes`].
+pub(crate) const LANES_LEAVES: usize = 64;
+
+/// A byte for each of 32 trees.
+#[repr(C, align(32))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lane(pub(crate) [u8; LANES]);
+
+/// Trees of up to 64 leaves, 32 side by side.
+#[derive(Clone, Debug)]
+pub(crate) struct Lanes {
+    /// Bytes that hold a bit for each leaf of a tree: 1, 2, 4 or 8.
+    pub(crate) planes: usize,
+    /// Where the slots of each group end, in `lines`, and how many trees it holds.
+    groups: Vec<(u32, u8)>,
+    /// For each slot the columns and the codes of its tests, and then, plane by plane, the leaves they rule out.
+    lines: Vec<Lane>,
+}
+
+impl Lanes {
+    /// `None` if a tree has too many leaves.
+    pub(crate) fn new<T: Real>(shapes: &[Shape<T>]) -> Option<Self> {
+        let most = shapes.iter().map(|shape| shape.leaves()).max()?;
+        if most > LANES_LEAVES {
+            return None;
+        }
+        let mut new = Self { planes: most.div_ceil(8).next_power_of_two(), groups: Vec::new(), lines: Vec::new() };
+        for shapes in shapes.chunks(LANES) {
+            let slots = shapes.iter().map(|shape| shape.splits.len()).max().unwrap_or(0);
+            (0..slots).for_each(|slot| new.push(shapes, slot));
+            new.groups.push((u32::try_from(new.lines.len()).ok()?, shapes.len() as u8));
+        }
+        Some(new)
+    }
+
+    /// Appends test `slot` of each tree.
+    fn push<T: Real>(&mut self, shapes: &[Shape<T>], slot: usize) {
+        let mut lines = [Lane([0; LANES]); 2 + LANES_LEAVES / 8];
+        lines[1].0.fill(255);
+        for (tree, shape) in shapes.iter().enumerate() {
+            if let Some(split) = shape.splits.get(slot) {
+                lines[0].0[tree] = split.test.column;
+                lines[1].0[tree] = split.test.code;
+                for leaf in usize::from(split.first)..usize::from(split.middle) {
+                    lines[2 + leaf / 8].0[tree] |= 1 << (leaf % 8);
+                }
+            }
+        }
+        self.lines.extend_from_slice(&lines[..2 + self.planes]);
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(self.lines.as_slice())
+    }
+
+    /// Adds the leaves of one row. `answers` says of 32 columns and codes where the row's byte is at least the code: 255,
+    /// else 0.
+    #[inline(always)]
+    pub(crate) fn row<T: Real>(&self, answers: impl Fn(&Lane, &Lane) -> Lane, leaves: &Leaves<T>, sums: &mut [T]) {
+        match self.planes {
+            1 => self.row_of::<T, 1, 8>(answers, leaves, sums),
+            2 => self.row_of::<T, 2, 16>(answers, leaves, sums),
+            4 => self.row_of::<T, 4, 32>(answers, leaves, sums),
+            _ => self.row_of::<T, 8, 64>(answers, leaves, sums),
+        }
+    }
+
+    #[inline(always)]
+    fn row_of<T: Real, const PLANES: usize, const STRIDE: usize>(
+        &self,
+        answers: impl Fn(&Lane, &Lane) -> Lane,
+        leaves: &Leaves<T>,
+        sums: &mut [T],
+    ) {
+        let mut from = 0;
+        for (number, &(end, trees)) in self.groups.iter().enumerate() {
+            let mut ruled_out = [Lane([0; LANES]); PLANES];
+            for lines in self.lines[from..end as usize].chunks_exact(2 + PLANES) {
+                let answers = answers(&lines[0], &lines[1]);
+                for (ruled_out, mask) in ruled_out.iter_mut().zip(&lines[2..]) {
+                    let bytes = ruled_out.0.iter_mut().zip(&answers.0).zip(&mask.0);
+                    bytes.for_each(|((ruled_out, &answer), &mask)| *ruled_out |= answer & mask);
+                }
+            }
+            from = end as usize;
+            let exits = exits(&ruled_out);
+            leaves.add::<STRIDE>(number * LANES, &exits[..usize::from(trees)], sums);
+        }
+    }
+}
+
+/// The first leaf of each tree that is not ruled out.
+#[inline(always)]
+fn exits(planes: &[Lane]) -> [u8; LANES] {
+    let (mut exits, mut open) = ([0u8; LANES], [255u8; LANES]);
+    for (plane, ruled_out) in (0u8..).zip(planes) {
+        for ((exit, open), &ruled_out) in exits.iter_mut().zip(&mut open).zip(&ruled_out.0) {
+            let found = if ruled_out == 255 { 0 } else { *open };
+            *exit |= found & (plane * 8 + ruled_out.trailing_ones() as u8);
+            *open &= !found;
+        }
+    }
+    exits
 }
 
 /// Where a tree of [`Packed`] begins, and what it is made of.

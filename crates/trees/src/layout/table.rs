@@ -41,7 +41,7 @@ impl Table {
         };
         let per_word = 64 / bits;
         let blocks = shapes.len().div_ceil(per_word * BLOCK);
-        let ranks = |column| quantiser.ranks(column);
+        let ranks = |column| quantiser.ranks_of(column);
         let lines: usize = (0..quantiser.columns.len()).map(ranks).sum();
         if lines.checked_mul(blocks)?.checked_mul(size_of::<Block>())? > bytes_max {
             return None;

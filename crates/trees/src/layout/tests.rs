@@ -1,14 +1,12 @@
 //! Random forests in every layout, small enough for Miri (which sees the portable code).
 
-use super::quant::{Line, Quantiser, RowBytes};
+use super::quant::{Line, Quantiser, RowBytes, count};
 use super::{Buffers, Columns, Doubles, Fast, Input, Instructions, Level};
 use crate::forest::{Compare, Forest, Node, Real, Tree};
 use crate::model::Layout;
 
-const FEATURES: usize = 6;
-
-/// A small generator with a fixed seed.
-struct Random(u64);
+/// A small generator with a fixed seed, and how many features its forests have.
+struct Random(u64, usize);
 
 impl Random {
     fn below(&mut self, end: usize) -> usize {
@@ -61,7 +59,7 @@ impl Random {
         let value = T::from_f64(self.below(1000) as f64 / 7.0);
         nodes.push(Node::Leaf { value, index: 0 });
         if depth > 0 && self.below(8) > 0 {
-            let feature = self.below(FEATURES) as u32;
+            let feature = self.below(self.1) as u32;
             let threshold = if self.below(20) == 0 { T::NAN } else { T::from_f64(self.number()) };
             let (missing_left, zero_missing_here) = (self.coin(), zero_missing && self.coin());
             let (left, right) = (self.grow(depth - 1, zero_missing, nodes), self.grow(depth - 1, zero_missing, nodes));
@@ -75,7 +73,7 @@ impl Random {
         let trees = (0..trees).map(|_| self.tree(depth, lightgbm)).collect();
         let compare = if lightgbm { Compare::AtMost } else { Compare::Less };
         let start = vec![T::from_f64(0.25)];
-        let mut forest = Forest { features: FEATURES, outputs: 1, compare, start, trees, tiny_is_zero: lightgbm };
+        let mut forest = Forest { features: self.1, outputs: 1, compare, start, trees, tiny_is_zero: lightgbm };
         forest.check().unwrap();
         forest
     }
@@ -103,7 +101,7 @@ impl Random {
     }
 
     fn rows(&mut self, count: usize) -> Vec<f64> {
-        (0..count * FEATURES).map(|_| if self.below(8) == 0 { f64::NAN } else { self.number() }).collect()
+        (0..count * self.1).map(|_| if self.below(8) == 0 { f64::NAN } else { self.number() }).collect()
     }
 }
 
@@ -121,12 +119,13 @@ fn raw<T: Real>(fast: &Fast<T>, forest: &Forest<T>, input: impl Input<T>, rows: 
 }
 
 fn check<T: Real>(forest: &Forest<T>, rows: &[f64]) {
-    let count = rows.len() / FEATURES;
-    let input = Doubles(rows, FEATURES);
-    let columns: Vec<Vec<f64>> = (0..FEATURES).map(|f| rows[f..].iter().step_by(FEATURES).copied().collect()).collect();
+    let features = forest.features;
+    let count = rows.len() / features;
+    let input = Doubles(rows, features);
+    let columns: Vec<Vec<f64>> = (0..features).map(|f| rows[f..].iter().step_by(features).copied().collect()).collect();
     let columns: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
     let wanted = raw(&Fast::Plain, forest, input, count, 1);
-    for instructions in [Instructions::Portable, Instructions::Avx2, Instructions::Avx512] {
+    for instructions in [Instructions::Portable, Instructions::Avx2, Instructions::Avx512, Instructions::Neon] {
         let Some(level) = Level::of(instructions) else { continue };
         for layout in
             [Layout::Auto, Layout::Interleaved, Layout::Ranked, Layout::Table, Layout::Perfect, Layout::Scorer]
@@ -146,7 +145,7 @@ fn check<T: Real>(forest: &Forest<T>, rows: &[f64]) {
 
 #[test]
 fn every_layout_gives_the_plain_bits() {
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = Random(0x9e37_79b9_7f4a_7c15, 6);
     for round in 0..rounds(60) {
         let (trees, depth) = if cfg!(miri) { (3, 3) } else { [(3, 4), (9, 6), (1, 9), (40, 3)][round % 4] };
         let rows = random.rows(if cfg!(miri) { 3 } else { 70 });
@@ -158,9 +157,23 @@ fn every_layout_gives_the_plain_bits() {
     }
 }
 
+/// Up to 16, 32, 64 and 128 columns are looked up in different ways.
+#[test]
+fn so_they_do_however_many_columns_there_are() {
+    for features in [5, 12, 25, 50] {
+        let mut random = Random(0x6a09_e667_f3bc_c908, features);
+        for (trees, depth) in [(40, 5), (70, 3), (9, 6)].into_iter().take(rounds(3)) {
+            let trees = if cfg!(miri) { 3 } else { trees };
+            let rows = random.rows(if cfg!(miri) { 2 } else { 24 });
+            check(&random.forest::<f32>(trees, depth, false), &rows);
+            check(&random.forest::<f64>(trees, depth, true), &rows);
+        }
+    }
+}
+
 #[test]
 fn a_test_of_bytes_says_what_the_split_says() {
-    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    let mut random = Random(0x2545_f491_4f6c_dd1d, 6);
     for round in 0..rounds(200) {
         let (trees, rows) = if cfg!(miri) { (2, 3) } else { (8, 20) };
         one_split(&mut random.forest::<f32>(trees, 4, round % 2 == 0), &random.rows(rows));
@@ -171,13 +184,13 @@ fn a_test_of_bytes_says_what_the_split_says() {
 /// Compares each split of a forest, alone, with its test.
 fn one_split<T: Real>(forest: &mut Forest<T>, rows: &[f64]) {
     let (quantiser, index) = Quantiser::new(forest).unwrap();
-    for row in rows.chunks_exact(FEATURES) {
+    for row in rows.chunks_exact(forest.features) {
         let mut bytes: RowBytes = [Line([0; 64]); 2];
-        let input = Doubles(row, FEATURES);
+        let input = Doubles(row, forest.features);
         if quantiser.is_double() {
-            quantiser.row::<true>(|feature| Input::<T>::value(input, 0, feature), &mut bytes);
+            quantiser.row::<true>(|feature| Input::<T>::value(input, 0, feature), count::<true>, &mut bytes);
         } else {
-            quantiser.row::<false>(|feature| Input::<T>::value(input, 0, feature), &mut bytes);
+            quantiser.row::<false>(|feature| Input::<T>::value(input, 0, feature), count::<false>, &mut bytes);
         }
         let seen: Vec<T> = row.iter().map(|&x| forest.seen(T::from_f64(x))).collect();
         for node in forest.trees.iter().flat_map(|tree| &tree.nodes) {

@@ -190,7 +190,7 @@ fn layouts_instructions_and_batches_change_no_bit() {
 /// Every layout with all instructions that this processor has.
 pub fn ways() -> impl Iterator<Item = (Layout, Instructions)> {
     let layouts = [Layout::Auto, Layout::Interleaved, Layout::Table, Layout::Perfect, Layout::Scorer];
-    let instructions = [Instructions::Portable, Instructions::Avx2, Instructions::Avx512];
+    let instructions = [Instructions::Portable, Instructions::Avx2, Instructions::Avx512, Instructions::Neon];
     let instructions = instructions.into_iter().filter(|instructions| instructions.available());
     instructions.flat_map(move |instructions| layouts.map(|layout| (layout, instructions)))
 }
