@@ -3,62 +3,52 @@
 
 use std::borrow::Cow;
 
-use super::value::{DEPTH_MAX, Numbers, Value};
+use super::Cursor;
+use super::value::{Numbers, Value};
 use crate::error::{LoadError, Place};
 
 /// Parses a whole document.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Value<'_>, LoadError> {
-    let mut reader = Reader { bytes, at: 0 };
+    let mut reader = Reader { cursor: Cursor::new(bytes) };
     let value = reader.value(0)?;
     reader.space();
-    if reader.at < bytes.len() {
-        return Err(reader.problem("something follows the end of the document"));
-    }
+    reader.cursor.check_end()?;
     Ok(value)
 }
 
 struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    cursor: Cursor<'a>,
 }
 
 impl<'a> Reader<'a> {
-    fn problem(&self, problem: impl Into<String>) -> LoadError {
-        LoadError::malformed(Place::byte(self.at), problem)
-    }
-
     fn unexpected(&self, wanted: &str) -> LoadError {
-        match self.peek() {
-            Some(byte) if byte.is_ascii_graphic() => self.problem(format!("`{}` where {wanted} belongs", byte as char)),
-            Some(byte) => self.problem(format!("byte 0x{byte:02x} where {wanted} belongs")),
-            None => self.problem(format!("the file ends where {wanted} belongs")),
+        match self.cursor.peek() {
+            Some(byte) if byte.is_ascii_graphic() => {
+                self.cursor.problem(format!("`{}` where {wanted} belongs", byte as char))
+            }
+            Some(byte) => self.cursor.problem(format!("byte 0x{byte:02x} where {wanted} belongs")),
+            None => self.cursor.problem(format!("the file ends where {wanted} belongs")),
         }
     }
 
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
     fn space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
-            self.at += 1;
+        while matches!(self.cursor.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
+            self.cursor.at += 1;
         }
     }
 
     /// Skips space and then `byte`, if it comes next.
     fn eat(&mut self, byte: u8) -> bool {
         self.space();
-        let found = self.peek() == Some(byte);
-        self.at += usize::from(found);
+        let found = self.cursor.peek() == Some(byte);
+        self.cursor.at += usize::from(found);
         found
     }
 
     fn value(&mut self, depth: usize) -> Result<Value<'a>, LoadError> {
-        if depth > DEPTH_MAX {
-            return Err(self.problem(format!("maps and lists nest deeper than {DEPTH_MAX}")));
-        }
+        self.cursor.check_depth(depth)?;
         self.space();
-        match self.peek() {
+        match self.cursor.peek() {
             Some(b'{') => self.map(depth),
             Some(b'[') => self.list(depth),
             Some(b'"') => Ok(Value::Str(self.string()?)),
@@ -77,22 +67,22 @@ impl<'a> Reader<'a> {
 
     /// A number or a name: anything up to the next delimiter.
     fn word(&mut self) -> Result<&'a str, LoadError> {
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let rest = self.cursor.bytes.get(self.cursor.at..).unwrap_or_default();
         let length = rest.iter().position(|b| !(b.is_ascii_alphanumeric() || b"+-.".contains(b))).unwrap_or(rest.len());
         let word = rest.get(..length).and_then(|w| std::str::from_utf8(w).ok());
-        self.at += length;
+        self.cursor.at += length;
         word.ok_or_else(|| self.unexpected("a value"))
     }
 
     fn map(&mut self, depth: usize) -> Result<Value<'a>, LoadError> {
-        self.at += 1;
+        self.cursor.at += 1;
         let mut entries = Vec::new();
         if self.eat(b'}') {
             return Ok(Value::Map(entries));
         }
         loop {
             self.space();
-            if self.peek() != Some(b'"') {
+            if self.cursor.peek() != Some(b'"') {
                 return Err(self.unexpected("a key"));
             }
             let key = self.string()?;
@@ -110,13 +100,13 @@ impl<'a> Reader<'a> {
     }
 
     fn list(&mut self, depth: usize) -> Result<Value<'a>, LoadError> {
-        self.at += 1;
+        self.cursor.at += 1;
         self.space();
-        let (start, nested) = (self.at, |byte| matches!(byte, Some(b'{' | b'[' | b'"')));
-        if !nested(self.peek()) {
+        let (start, nested) = (self.cursor.at, |byte| matches!(byte, Some(b'{' | b'[' | b'"')));
+        if !nested(self.cursor.peek()) {
             match self.numbers() {
                 // The numbers are followed by more than numbers: `[1, [0]]`.
-                Err(_) if nested(self.peek()) => self.at = start,
+                Err(_) if nested(self.cursor.peek()) => self.cursor.at = start,
                 numbers => return numbers,
             }
         }
@@ -134,16 +124,16 @@ impl<'a> Reader<'a> {
 
     /// A flat list of numbers and names, up to the bracket that closes it.
     fn numbers(&mut self) -> Result<Value<'a>, LoadError> {
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let rest = self.cursor.bytes.get(self.cursor.at..).unwrap_or_default();
         let length = rest
             .iter()
             .position(|b| !(b.is_ascii_alphanumeric() || b.is_ascii_whitespace() || b"+-.,".contains(b)))
             .unwrap_or(rest.len());
         let text = rest.get(..length).and_then(|t| std::str::from_utf8(t).ok());
-        self.at += length;
-        match (self.peek(), text) {
+        self.cursor.at += length;
+        match (self.cursor.peek(), text) {
             (Some(b']'), Some(text)) => {
-                self.at += 1;
+                self.cursor.at += 1;
                 Ok(Value::Numbers(Numbers::Text(text)))
             }
             _ => Err(self.unexpected("a number or `]`")),
@@ -151,21 +141,21 @@ impl<'a> Reader<'a> {
     }
 
     fn string(&mut self) -> Result<Cow<'a, str>, LoadError> {
-        self.at += 1;
-        let start = self.at;
+        self.cursor.at += 1;
+        let start = self.cursor.at;
         let mut owned: Option<Vec<u8>> = None;
         loop {
-            let from = self.at;
-            while !matches!(self.peek(), Some(b'"' | b'\\') | None) {
-                self.at += 1;
+            let from = self.cursor.at;
+            while !matches!(self.cursor.peek(), Some(b'"' | b'\\') | None) {
+                self.cursor.at += 1;
             }
-            let piece = self.bytes.get(from..self.at).unwrap_or_default();
+            let piece = self.cursor.bytes.get(from..self.cursor.at).unwrap_or_default();
             if let Some(owned) = &mut owned {
                 owned.extend_from_slice(piece);
             }
-            match self.peek() {
+            match self.cursor.peek() {
                 Some(b'"') => {
-                    self.at += 1;
+                    self.cursor.at += 1;
                     let not_utf8 = |_| LoadError::malformed(Place::byte(start), "a string is not UTF-8");
                     return match owned {
                         None => std::str::from_utf8(piece).map(Cow::Borrowed).map_err(not_utf8),
@@ -185,9 +175,9 @@ impl<'a> Reader<'a> {
 
     /// What stands after a backslash.
     fn escape(&mut self) -> Result<char, LoadError> {
-        self.at += 1;
-        let Some(byte) = self.peek() else { return Err(self.unexpected("an escaped character")) };
-        self.at += 1;
+        self.cursor.at += 1;
+        let Some(byte) = self.cursor.peek() else { return Err(self.unexpected("an escaped character")) };
+        self.cursor.at += 1;
         Ok(match byte {
             b'"' | b'\\' | b'/' => byte as char,
             b'b' => '\u{8}',
@@ -197,22 +187,25 @@ impl<'a> Reader<'a> {
             b't' => '\t',
             b'u' => {
                 let mut unit = self.hex()?;
-                if (0xd800..0xdc00).contains(&unit) && self.bytes.get(self.at..self.at + 2) == Some(b"\\u") {
-                    self.at += 2;
+                if (0xd800..0xdc00).contains(&unit)
+                    && self.cursor.bytes.get(self.cursor.at..self.cursor.at + 2) == Some(b"\\u")
+                {
+                    self.cursor.at += 2;
                     let low = self.hex()?;
                     unit = 0x10000 + ((unit - 0xd800) << 10) + (low.wrapping_sub(0xdc00) & 0x3ff);
                 }
                 char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER)
             }
-            _ => return Err(self.problem("an unknown escape in a string")),
+            _ => return Err(self.cursor.problem("an unknown escape in a string")),
         })
     }
 
     fn hex(&mut self) -> Result<u32, LoadError> {
-        let digits = self.bytes.get(self.at..self.at + 4).filter(|d| d.iter().all(u8::is_ascii_hexdigit));
+        let digits =
+            self.cursor.bytes.get(self.cursor.at..self.cursor.at + 4).filter(|d| d.iter().all(u8::is_ascii_hexdigit));
         let unit = digits.and_then(|d| std::str::from_utf8(d).ok()).and_then(|d| u32::from_str_radix(d, 16).ok());
-        self.at += 4;
-        unit.ok_or_else(|| self.problem("four hexadecimal digits belong after `\\u`"))
+        self.cursor.at += 4;
+        unit.ok_or_else(|| self.cursor.problem("four hexadecimal digits belong after `\\u`"))
     }
 }
 

@@ -3,82 +3,70 @@
 
 use std::borrow::Cow;
 
-use crate::document::{DEPTH_MAX, Kind, Number, Numbers, Value};
-use crate::error::{LoadError, Place};
+use crate::document::{Cursor, Kind, Number, Numbers, Value};
+use crate::error::LoadError;
 
 /// Parses a whole document.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value<'_>, LoadError> {
-    let mut reader = Reader { bytes, at: 0 };
+    let mut reader = Reader { cursor: Cursor::new(bytes) };
     let marker = reader.byte("a value")?;
     let value = reader.value(marker, 0)?;
-    if reader.at < bytes.len() {
-        return Err(reader.problem("something follows the end of the document"));
-    }
+    reader.cursor.check_end()?;
     Ok(value)
 }
 
 struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    cursor: Cursor<'a>,
 }
 
 impl<'a> Reader<'a> {
-    fn problem(&self, problem: impl Into<String>) -> LoadError {
-        LoadError::malformed(Place::byte(self.at), problem)
-    }
-
     fn byte(&mut self, wanted: &str) -> Result<u8, LoadError> {
-        let byte = self.bytes.get(self.at).copied();
-        let byte = byte.ok_or_else(|| self.problem(format!("the file ends where {wanted} belongs")))?;
-        self.at += 1;
+        let byte = self.cursor.bytes.get(self.cursor.at).copied();
+        let byte = byte.ok_or_else(|| self.cursor.problem(format!("the file ends where {wanted} belongs")))?;
+        self.cursor.at += 1;
         Ok(byte)
     }
 
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
     fn take(&mut self, length: usize, wanted: &str) -> Result<&'a [u8], LoadError> {
-        let end = self.at.checked_add(length);
-        let taken = end.and_then(|end| self.bytes.get(self.at..end));
+        let end = self.cursor.at.checked_add(length);
+        let taken = end.and_then(|end| self.cursor.bytes.get(self.cursor.at..end));
         let taken = taken.ok_or_else(|| {
-            let left = self.bytes.len().saturating_sub(self.at);
-            self.problem(format!("{wanted} needs {length} bytes, the file has {left} left"))
+            let left = self.cursor.bytes.len().saturating_sub(self.cursor.at);
+            self.cursor.problem(format!("{wanted} needs {length} bytes, the file has {left} left"))
         })?;
-        self.at += length;
+        self.cursor.at += length;
         Ok(taken)
     }
 
     /// A length: a marker and a whole number.
     fn length(&mut self) -> Result<usize, LoadError> {
         let marker = self.byte("a length")?;
-        let kind = Kind::of(marker).ok_or_else(|| self.problem(format!("marker 0x{marker:02x} begins no length")))?;
+        let kind =
+            Kind::of(marker).ok_or_else(|| self.cursor.problem(format!("marker 0x{marker:02x} begins no length")))?;
         let bytes = self.take(kind.size(), "a length")?;
         match kind.read(bytes) {
             Some(Number::Int(length)) => {
-                usize::try_from(length).map_err(|_| self.problem(format!("a length is {length}")))
+                usize::try_from(length).map_err(|_| self.cursor.problem(format!("a length is {length}")))
             }
-            _ => Err(self.problem("a length is no whole number")),
+            _ => Err(self.cursor.problem("a length is no whole number")),
         }
     }
 
     fn string(&mut self) -> Result<Cow<'a, str>, LoadError> {
         let length = self.length()?;
         let bytes = self.take(length, "a string")?;
-        std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| self.problem("a string is not UTF-8"))
+        std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| self.cursor.problem("a string is not UTF-8"))
     }
 
     fn value(&mut self, marker: u8, depth: usize) -> Result<Value<'a>, LoadError> {
-        if depth > DEPTH_MAX {
-            return Err(self.problem(format!("maps and lists nest deeper than {DEPTH_MAX}")));
-        }
+        self.cursor.check_depth(depth)?;
         if let Some(kind) = Kind::of(marker) {
             let bytes = self.take(kind.size(), "a number")?;
             return match kind.read(bytes) {
                 Some(Number::Int(v)) => Ok(Value::Int(v)),
                 Some(Number::Single(v)) => Ok(Value::Float(f64::from(v))),
                 Some(Number::Double(v)) => Ok(Value::Float(v)),
-                None => Err(self.problem("a number is cut short")),
+                None => Err(self.cursor.problem("a number is cut short")),
             };
         }
         match marker {
@@ -87,28 +75,28 @@ impl<'a> Reader<'a> {
             b'S' => Ok(Value::Str(self.string()?)),
             b'C' => match self.take(1, "a character")? {
                 [byte] if byte.is_ascii() => Ok(Value::Str(Cow::Owned(char::from(*byte).to_string()))),
-                _ => Err(self.problem("a character is not ASCII")),
+                _ => Err(self.cursor.problem("a character is not ASCII")),
             },
             b'Z' => Ok(Value::Null),
             b'T' => Ok(Value::Bool(true)),
             b'F' => Ok(Value::Bool(false)),
-            _ => Err(self.problem(format!("marker 0x{marker:02x} begins no value"))),
+            _ => Err(self.cursor.problem(format!("marker 0x{marker:02x} begins no value"))),
         }
     }
 
     /// The `$type` and `#count` that may stand at the head of a list or a map.
     fn head(&mut self) -> Result<(Option<u8>, Option<usize>), LoadError> {
         let mut marker = None;
-        if self.peek() == Some(b'$') {
-            self.at += 1;
+        if self.cursor.peek() == Some(b'$') {
+            self.cursor.at += 1;
             marker = Some(self.byte("a type")?);
-            if self.peek() != Some(b'#') {
-                return Err(self.problem("a typed list has no count"));
+            if self.cursor.peek() != Some(b'#') {
+                return Err(self.cursor.problem("a typed list has no count"));
             }
         }
         let mut count = None;
-        if self.peek() == Some(b'#') {
-            self.at += 1;
+        if self.cursor.peek() == Some(b'#') {
+            self.cursor.at += 1;
             count = Some(self.length()?);
         }
         Ok((marker, count))
@@ -119,7 +107,7 @@ impl<'a> Reader<'a> {
         if let Some(marker) = marker {
             // Other types have no use in a model, and those without bytes could claim any count.
             let kind = Kind::of(marker)
-                .ok_or_else(|| self.problem(format!("a list of type 0x{marker:02x} is not known in models")))?;
+                .ok_or_else(|| self.cursor.problem(format!("a list of type 0x{marker:02x} is not known in models")))?;
             let length = count.unwrap_or(0).saturating_mul(kind.size());
             return Ok(Value::Numbers(Numbers::Packed(kind, self.take(length, "a list of numbers")?)));
         }
@@ -139,36 +127,38 @@ impl<'a> Reader<'a> {
 
     /// A list whose items all are numbers with markers of their own; `None` (and nothing read) if one is not.
     fn plain_numbers(&mut self, count: Option<usize>) -> Result<Option<Numbers<'a>>, LoadError> {
-        let (start, mut items) = (self.at, 0);
+        let (start, mut items) = (self.cursor.at, 0);
         while count.is_none_or(|n| items < n) {
-            let Some(marker) = self.peek() else { return Err(self.problem("the file ends inside a list")) };
+            let Some(marker) = self.cursor.peek() else {
+                return Err(self.cursor.problem("the file ends inside a list"));
+            };
             if count.is_none() && marker == b']' {
                 break;
             }
             let Some(kind) = Kind::of(marker) else {
-                self.at = start;
+                self.cursor.at = start;
                 return Ok(None);
             };
-            self.at += 1;
+            self.cursor.at += 1;
             self.take(kind.size(), "a number")?;
             items += 1;
         }
-        let numbers = Numbers::Mixed(self.bytes.get(start..self.at).unwrap_or_default());
-        self.at += usize::from(count.is_none());
+        let numbers = Numbers::Mixed(self.cursor.bytes.get(start..self.cursor.at).unwrap_or_default());
+        self.cursor.at += usize::from(count.is_none());
         Ok(Some(numbers))
     }
 
     fn map(&mut self, depth: usize) -> Result<Value<'a>, LoadError> {
         let (marker, count) = self.head()?;
         if marker.is_some() {
-            return Err(self.problem("a typed map is not known in models"));
+            return Err(self.cursor.problem("a typed map is not known in models"));
         }
         let mut entries = Vec::new();
         loop {
             match count {
                 Some(count) if entries.len() == count => break,
-                None if self.peek() == Some(b'}') => {
-                    self.at += 1;
+                None if self.cursor.peek() == Some(b'}') => {
+                    self.cursor.at += 1;
                     break;
                 }
                 _ => {}
