@@ -45,7 +45,7 @@ pub enum Layout {
     Table,
     /// All tests of a tree at once and a walk over bits: up to 8 levels. Needs AVX-512.
     Perfect,
-    /// QuickScorer: trees of up to 128 leaves. Needs AVX-512.
+    /// QuickScorer: trees of up to 128 leaves with AVX-512, up to 64 with AVX2 and NEON.
     Scorer,
 }
 

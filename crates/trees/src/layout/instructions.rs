@@ -70,22 +70,6 @@ impl Level {
         matches!(instructions, Instructions::Auto | Instructions::Portable).then_some(Self::Portable)
     }
 
-    /// Runs portable code, compiled for AVX2 if the processor has it.
-    #[inline]
-    pub(crate) fn run<R>(self, code: impl FnOnce() -> R) -> R {
-        match self {
-            // What has AVX-512 has AVX2; so it is asked for once more, which costs a load.
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512(_) => match Avx2::detect() {
-                Some(avx2) => avx2.run(code),
-                None => code(),
-            },
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2(avx2) => avx2.run(code),
-            _ => code(),
-        }
-    }
-
     /// Whether joining the lines of a large table is faster than a walk: with AVX2. (AVX-512 has better ways than either.)
     pub(crate) fn has_wide_words(self) -> bool {
         match self {
