@@ -231,7 +231,7 @@ fn topics_of_a_list_or_a_pattern_stand_apart() {
     assert_eq!(numbers(&rows, "committed"), [Some(3), Some(1), Some(3), Some(1)]);
     job.millstream(&["run", "pipeline.yaml", "--quiet"]).expect_success();
     let counts = counts(kafka, &output);
-    assert_eq!((counts["p0"].len(), counts["p1"].len()), (6, 10));
+    assert_eq!((counts["p0"].len(), counts["p1"].len()), (6, 10), "{counts:?}");
     assert!(counts["p1"][6..].iter().all(|n| (2..=3).contains(n)), "{counts:?}");
 }
 

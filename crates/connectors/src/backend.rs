@@ -117,7 +117,6 @@ impl Backend for Local {
 pub(crate) struct SoleOwner {
     opener: Arc<SpecOpener>,
     tasks: Vec<TaskId>,
-    lease: u64,
     told: bool,
 }
 
@@ -125,11 +124,7 @@ impl SoleOwner {
     pub(crate) fn new(env: &Arc<Env>, source: &Arc<dyn SourceSpec>, tasks: u32, worker: u32, workers: u32) -> Self {
         let opener = Arc::new(SpecOpener { env: env.clone(), source: source.clone() });
         let tasks = (0..tasks).filter(|task| task % workers.max(1) == worker).map(TaskId::new).collect();
-        Self { opener, tasks, lease: 0, told: false }
-    }
-
-    fn leases(&self) -> Vec<(TaskId, Lease)> {
-        self.tasks.iter().map(|task| (*task, Lease(self.lease))).collect()
+        Self { opener, tasks, told: false }
     }
 }
 
@@ -147,7 +142,8 @@ impl Opener for SpecOpener {
 impl Member for SoleOwner {
     fn poll(&mut self) -> Result<Option<Change>> {
         let first = !std::mem::replace(&mut self.told, true);
-        Ok(first.then(|| Change::Assigned(self.leases())))
+        // Nobody takes them away: one lease lasts.
+        Ok(first.then(|| Change::Assigned(self.tasks.iter().map(|task| (*task, Lease(0))).collect())))
     }
 
     fn opener(&self) -> Arc<dyn Opener> {
@@ -156,11 +152,6 @@ impl Member for SoleOwner {
 
     fn release(&mut self, _tasks: &[TaskId]) -> Result<()> {
         Ok(())
-    }
-
-    fn renew(&mut self) -> Result<Vec<(TaskId, Lease)>> {
-        self.lease += 1;
-        Ok(self.leases())
     }
 
     fn is_open(&self) -> bool {

@@ -12,6 +12,7 @@ pub mod file;
 pub mod kafka;
 pub mod log;
 pub mod look;
+mod partitioned;
 pub mod registry;
 mod spec;
 

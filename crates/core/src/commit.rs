@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::journal::JournalEntry;
 use crate::position::{Lease, Position, TaskId};
 use crate::sink::{Chunk, Receipt};
@@ -53,26 +53,14 @@ pub trait Txn {
     /// The entry can't be encoded.
     fn put_journal(&mut self, pipeline: &str, task: TaskId, index: u64, entry: &JournalEntry) -> Result<()>;
 
-    /// Commits all of it. After `Committed` the write survives a crash of the process; with `sync` it survives a
-    /// loss of power too. Waits and tries again for as long as that can help: see [`Store::hurry`].
+    /// Commits all of it, but for the parts of tasks whose leases have ended: it gives those tasks, and whoever owns them
+    /// now computes the same again. Then the write survives a crash of the process; with `sync` it survives a loss of
+    /// power too. Waits and tries again for as long as that can help: see [`Store::hurry`]. A writer that is cut off
+    /// settles here whether its write holds.
     ///
     /// # Errors
     /// What ends the run: nothing was written, or (said in the message) the outcome is unknown.
-    fn commit(self: Box<Self>, sync: bool) -> Result<Outcome>;
-}
-
-/// How a commit went.
-#[derive(Debug)]
-pub enum Outcome {
-    /// It holds, but for the parts of the tasks named: their leases had ended, and whoever owns them now computes
-    /// the same again.
-    Committed {
-        /// Tasks whose part was left out.
-        lost: Vec<TaskId>,
-    },
-    /// This writer was cut off. What it wrote last may hold or not, and nothing of it may be sent again: the tasks
-    /// must be rebuilt from their newest commits.
-    Void(Error),
+    fn commit(self: Box<Self>, sync: bool) -> Result<Vec<TaskId>>;
 }
 
 /// Where commits live. Shared between threads.

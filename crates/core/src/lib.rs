@@ -30,7 +30,7 @@ pub mod state;
 pub mod step;
 pub mod time;
 
-pub use commit::{CommitRecord, Outcome, Store, Txn};
+pub use commit::{CommitRecord, Store, Txn};
 pub use dead_letter::{DeadLetter, Rejection};
 pub use delivery::Delivery;
 pub use error::{Code, Error, Result};

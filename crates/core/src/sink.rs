@@ -19,8 +19,8 @@ use crate::rows::Rows;
 pub struct EncodedRecord {
     /// Key bytes in `Chunk::data`, as (start, length); `None` for no key.
     pub key: Option<(u32, u32)>,
-    /// Value bytes in `Chunk::data`.
-    pub value: (u32, u32),
+    /// Value bytes in `Chunk::data`; `None` for a tombstone.
+    pub value: Option<(u32, u32)>,
     /// Milliseconds since the epoch, or [`NO_TIMESTAMP`](crate::record::NO_TIMESTAMP).
     pub timestamp_ms: i64,
     /// The partition of the input the record was made from.

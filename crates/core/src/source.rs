@@ -92,12 +92,6 @@ pub trait Member: Send {
     /// As for [`Member::poll`].
     fn release(&mut self, tasks: &[TaskId]) -> Result<()>;
 
-    /// Ends the leases of all tasks and gives new ones for the same tasks: they are going to be rebuilt.
-    ///
-    /// # Errors
-    /// As for [`Member::poll`].
-    fn renew(&mut self) -> Result<Vec<(TaskId, Lease)>>;
-
     /// Tasks of other workers that this one should keep a warm copy of, so that each task has `copies` of them among the
     /// group; `None` if that is not known now. Never blocks for more than a few milliseconds.
     ///

@@ -12,11 +12,12 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 
-use millstream_core::{Chunk, CommitRecord, Error, JournalEntry, Lease, Outcome, Result, Sink, Store, TaskId, Txn};
+use millstream_core::{Chunk, CommitRecord, JournalEntry, Lease, Result, Sink, Store, TaskId, Txn};
 
 use crate::clock::Clock;
 use crate::live::{Live, Stages};
 use crate::messages::{Epoch, Notice, Order};
+use crate::plan::Plan;
 use crate::snapshot::{Header, Snapshot};
 
 /// Epochs of different tasks that may share one atomic write.
@@ -36,18 +37,15 @@ struct Adopted {
 
 /// Commits for one or more workers.
 pub struct Committer {
-    pub(crate) pipeline: String,
+    pipeline: String,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) sinks: Vec<NamedSink>,
+    sinks: Vec<NamedSink>,
     /// The fingerprints that go into snapshot headers.
-    pub(crate) steps: BTreeMap<String, String>,
-    pub(crate) sync: bool,
-    pub(crate) live: Arc<Live>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) orders: Receiver<(usize, Order)>,
-    /// By number of the worker.
-    pub(crate) notices: Vec<SyncSender<Notice>>,
-    pub(crate) snapshots: SyncSender<Snapshot>,
+    steps: BTreeMap<String, String>,
+    sync: bool,
+    live: Arc<Live>,
+    clock: Arc<dyn Clock>,
+    channels: CommitterChannels,
     adopted: BTreeMap<TaskId, Adopted>,
     /// Orders that came too early for the round.
     held: VecDeque<(usize, Order)>,
@@ -56,34 +54,39 @@ pub struct Committer {
     pub(crate) stages: Stages,
 }
 
-/// What a committer is made of.
-pub(crate) struct CommitterParts {
-    pub(crate) pipeline: String,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) sinks: Vec<NamedSink>,
-    pub(crate) steps: BTreeMap<String, String>,
-    pub(crate) sync: bool,
-    pub(crate) live: Arc<Live>,
-    pub(crate) clock: Arc<dyn Clock>,
+/// What a committer hears and says.
+pub(crate) struct CommitterChannels {
     pub(crate) orders: Receiver<(usize, Order)>,
+    /// By number of the worker.
     pub(crate) notices: Vec<SyncSender<Notice>>,
     pub(crate) snapshots: SyncSender<Snapshot>,
 }
 
+/// An epoch in its atomic write.
+struct Staged {
+    record: CommitRecord,
+    /// By output.
+    rows: Vec<u64>,
+}
+
 impl Committer {
-    pub(crate) fn new(parts: CommitterParts) -> Self {
-        let CommitterParts { pipeline, store, sinks, steps, sync, live, clock, orders, notices, snapshots } = parts;
+    pub(crate) fn new(
+        plan: &Plan,
+        live: Arc<Live>,
+        clock: Arc<dyn Clock>,
+        store: Arc<dyn Store>,
+        sinks: Vec<NamedSink>,
+        channels: CommitterChannels,
+    ) -> Self {
         Self {
-            pipeline,
+            pipeline: plan.name.clone(),
             store,
             sinks,
-            steps,
-            sync,
+            steps: plan.fingerprints(),
+            sync: plan.settings.sync,
             live,
             clock,
-            orders,
-            notices,
-            snapshots,
+            channels,
             adopted: BTreeMap::new(),
             held: VecDeque::new(),
             first_output: None,
@@ -93,7 +96,7 @@ impl Committer {
 
     /// Commits until the workers hang up, then finishes the sinks.
     pub(crate) fn run(&mut self) -> Result<()> {
-        while let Some(order) = self.held.pop_front().or_else(|| self.orders.recv().ok()) {
+        while let Some(order) = self.held.pop_front().or_else(|| self.channels.orders.recv().ok()) {
             self.take(order)?;
         }
         self.finish()
@@ -104,7 +107,9 @@ impl Committer {
     /// # Errors
     /// What ends the run.
     pub fn step(&mut self) -> Result<bool> {
-        let Some(order) = self.held.pop_front().or_else(|| self.orders.try_recv().ok()) else { return Ok(false) };
+        let Some(order) = self.held.pop_front().or_else(|| self.channels.orders.try_recv().ok()) else {
+            return Ok(false);
+        };
         self.take(order)?;
         Ok(true)
     }
@@ -133,7 +138,7 @@ impl Committer {
     }
 
     fn tell(&self, worker: usize, notice: Notice) {
-        if let Some(notices) = self.notices.get(worker) {
+        if let Some(notices) = self.channels.notices.get(worker) {
             // A worker that is gone needs no notice.
             drop(notices.send(notice));
         }
@@ -163,7 +168,7 @@ impl Committer {
     fn round(&mut self, worker: usize, first: Epoch) -> Vec<(usize, Epoch)> {
         let mut round = vec![(worker, first)];
         while round.len() < EPOCHS_PER_COMMIT_MAX {
-            match self.held.pop_front().or_else(|| self.orders.try_recv().ok()) {
+            match self.held.pop_front().or_else(|| self.channels.orders.try_recv().ok()) {
                 Some((worker, Order::Commit(next))) if round.iter().all(|(_, e)| e.task != next.task) => {
                     round.push((worker, next));
                 }
@@ -184,14 +189,17 @@ impl Committer {
         let done: Vec<_> = round.iter().map(|(worker, e)| (*worker, e.task, e.lease)).collect();
         round.retain(|(_, e)| adopted.get(&e.task).is_some_and(|a| a.lease == e.lease));
         if !round.is_empty() {
-            let mut rows = vec![0; self.sinks.len()];
             let store = self.store.clone();
             let mut txn = store.begin();
-            let records = self.stage(&mut round, txn.as_mut(), &mut rows)?;
-            match txn.commit(self.sync)? {
-                Outcome::Committed { lost } => self.committed(round, records, &rows, &lost, began)?,
-                Outcome::Void(error) => return self.void(&error),
+            let staged = self.stage(&mut round, txn.as_mut())?;
+            let lost = txn.commit(self.sync)?;
+            let touched = |i: usize| staged.iter().any(|staged| staged.rows[i] > 0);
+            for (_, named) in self.sinks.iter_mut().enumerate().filter(|(i, _)| touched(*i)) {
+                named.sink.publish(&lost)?;
             }
+            let epochs = round.into_iter().map(|(_, epoch)| epoch);
+            let held = epochs.zip(staged).filter(|(epoch, _)| !lost.contains(&epoch.task)).collect();
+            self.committed(held, began);
         }
         for (worker, task, lease) in done {
             self.tell(worker, Notice::Done { task, lease });
@@ -199,13 +207,8 @@ impl Committer {
         Ok(())
     }
 
-    fn stage(
-        &mut self,
-        round: &mut [(usize, Epoch)],
-        txn: &mut dyn Txn,
-        rows: &mut [u64],
-    ) -> Result<Vec<CommitRecord>> {
-        let mut records = Vec::with_capacity(round.len());
+    fn stage(&mut self, round: &mut [(usize, Epoch)], txn: &mut dyn Txn) -> Result<Vec<Staged>> {
+        let mut all = Vec::with_capacity(round.len());
         for (_, epoch) in round {
             let mut record = self.adopted.get(&epoch.task).map(|a| a.record.clone()).unwrap_or_default();
             record.epoch += 1;
@@ -213,9 +216,8 @@ impl Committer {
             record.position = epoch.position.clone();
             txn.task(epoch.task, epoch.lease);
             let chunks: Vec<Chunk> = std::mem::take(&mut epoch.chunks);
-            for (i, chunk) in chunks.into_iter().enumerate().filter(|(_, c)| c.rows > 0) {
-                let named = &mut self.sinks[i];
-                rows[i] += chunk.rows;
+            let rows = chunks.iter().map(|chunk| chunk.rows).collect();
+            for (named, chunk) in self.sinks.iter_mut().zip(chunks).filter(|(_, chunk)| chunk.rows > 0) {
                 let receipt = named.sink.stage(epoch.task, chunk, txn)?;
                 record.receipts.insert(named.name.clone(), receipt);
             }
@@ -227,34 +229,27 @@ impl Committer {
                 record.journal_len += 1;
             }
             txn.put_commit(&self.pipeline, epoch.task, &record)?;
-            records.push(record);
+            all.push(Staged { record, rows });
         }
-        Ok(records)
+        Ok(all)
     }
 
-    fn committed(
-        &mut self,
-        round: Vec<(usize, Epoch)>,
-        records: Vec<CommitRecord>,
-        rows: &[u64],
-        lost: &[TaskId],
-        began: Duration,
-    ) -> Result<()> {
-        for (i, named) in self.sinks.iter_mut().enumerate() {
-            if rows[i] > 0 {
-                named.sink.publish(lost)?;
-                self.live.outputs[i].1.fetch_add(rows[i], Ordering::Relaxed);
-                self.first_output.get_or_insert_with(|| self.clock.now());
+    /// Takes in what holds: counts it, and lets its snapshots be written.
+    fn committed(&mut self, held: Vec<(Epoch, Staged)>, began: Duration) {
+        self.live.epochs.fetch_add(held.len() as u64, Ordering::Relaxed);
+        let (commit, total) = (self.stages.stage("commit"), self.stages.stage("total"));
+        let now = self.clock.now();
+        for (epoch, staged) in held {
+            for (rows, output) in staged.rows.iter().zip(&self.live.outputs).filter(|(rows, _)| **rows > 0) {
+                output.1.fetch_add(*rows, Ordering::Relaxed);
+                self.first_output.get_or_insert(now);
             }
-        }
-        self.live.epochs.fetch_add((round.len() - lost.len().min(round.len())) as u64, Ordering::Relaxed);
-        self.measure(&round, began);
-        for ((_, epoch), record) in round.into_iter().zip(records) {
-            if !lost.contains(&epoch.task) {
-                self.snapshot(epoch, record);
+            if epoch.events > 0 {
+                self.stages.record(commit, now.saturating_sub(began), epoch.events);
+                self.stages.record(total, now.saturating_sub(epoch.opened), epoch.events);
             }
+            self.snapshot(epoch, staged.record);
         }
-        Ok(())
     }
 
     /// Hands on a snapshot of a position that is committed now.
@@ -272,33 +267,13 @@ impl Committer {
             let snapshot = Snapshot { header, state };
             // A writer that is still busy skips one: a snapshot is only a cache.
             if epoch.last {
-                drop(self.snapshots.send(snapshot));
+                drop(self.channels.snapshots.send(snapshot));
             } else {
-                drop(self.snapshots.try_send(snapshot));
+                drop(self.channels.snapshots.try_send(snapshot));
             }
         }
         if let Some(adopted) = self.adopted.get_mut(&epoch.task) {
             adopted.record = record;
-        }
-    }
-
-    /// Nothing that was computed so far may be committed any more: lets go of everything, and tells the workers.
-    fn void(&mut self, error: &Error) -> Result<()> {
-        for task in std::mem::take(&mut self.adopted).into_keys() {
-            self.sinks.iter_mut().try_for_each(|named| named.sink.release(task))?;
-        }
-        for worker in 0..self.notices.len() {
-            self.tell(worker, Notice::Void(error.to_string()));
-        }
-        Ok(())
-    }
-
-    fn measure(&mut self, round: &[(usize, Epoch)], began: Duration) {
-        let (commit, total) = (self.stages.stage("commit"), self.stages.stage("total"));
-        let now = self.clock.now();
-        for (_, epoch) in round.iter().filter(|(_, e)| e.events > 0) {
-            self.stages.record(commit, now.saturating_sub(began), epoch.events);
-            self.stages.record(total, now.saturating_sub(epoch.opened), epoch.events);
         }
     }
 }

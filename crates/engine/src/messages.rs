@@ -34,8 +34,6 @@ pub(crate) enum Notice {
     Done { task: TaskId, lease: Lease },
     /// The outputs of the task are closed; everything of it that could be committed is.
     Released { task: TaskId, lease: Lease },
-    /// The store cut this writer off: all tasks must be rebuilt from their newest commits.
-    Void(String),
 }
 
 /// What one task commits at once.

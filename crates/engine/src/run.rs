@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use millstream_connectors::{Backend, backend};
@@ -17,7 +17,7 @@ use crate::artifacts;
 use crate::changes;
 use crate::clock::{Clock, SystemClock};
 use crate::codes::{PARTITIONS_CHANGED, THREAD_FAILED};
-use crate::committer::{Committer, CommitterParts, NamedSink};
+use crate::committer::{Committer, CommitterChannels, NamedSink};
 use crate::fold::Workshop;
 use crate::live::{Live, Phase, Stages, Summary};
 use crate::messages::{COMMITTER_QUEUE_MAX, NOTICES_MAX, STARTS_MAX};
@@ -26,7 +26,7 @@ use crate::plan::Plan;
 use crate::recovery::WayOut;
 use crate::snapshot::{Snapshot, SnapshotStore};
 use crate::starter::Starter;
-use crate::worker::{Worker, WorkerParts};
+use crate::worker::{Worker, WorkerChannels};
 
 /// Once a run is asked to end, a commit may take this long before it is given up.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -153,30 +153,12 @@ pub fn prepare(plan: &Arc<Plan>, options: &RunOptions, live: &Arc<Live>, around:
                 stages: StageClock::new(plan),
                 stateful: !plan.fingerprints().is_empty(),
             };
-            let number = notices_in.len() - 1;
-            let orders = orders_in.clone();
-            lanes.workers.push(Worker::new(WorkerParts {
-                number,
-                around: surroundings,
-                member,
-                starts,
-                started,
-                orders,
-                notices,
-            }));
+            let channels = WorkerChannels { starts, started, orders: orders_in.clone(), notices };
+            lanes.workers.push(Worker::new(notices_in.len() - 1, surroundings, member, channels));
         }
-        lanes.committers.push(Committer::new(CommitterParts {
-            pipeline: plan.name.clone(),
-            store,
-            sinks: open_sinks(plan, around.sinks)?,
-            steps: plan.fingerprints(),
-            sync: plan.settings.sync,
-            live: live.clone(),
-            clock: around.clock.clone(),
-            orders,
-            notices: notices_in,
-            snapshots: around.snapshots_in.clone(),
-        }));
+        let channels = CommitterChannels { orders, notices: notices_in, snapshots: around.snapshots_in.clone() };
+        let sinks = open_sinks(plan, around.sinks)?;
+        lanes.committers.push(Committer::new(plan, live.clone(), around.clock.clone(), store, sinks, channels));
     }
     Ok(lanes)
 }
@@ -211,10 +193,9 @@ fn drive(
         live.stop();
     };
     let ended: Vec<(Stages, Option<Duration>)> = thread::scope(|scope| {
-        scope.spawn(move || write_snapshots(&snapshots_out, snapshots, keep));
-        for mut starter in lanes.starters {
-            scope.spawn(move || starter.run());
-        }
+        let writing = scope.spawn(move || write_snapshots(&snapshots_out, snapshots, keep));
+        let starting: Vec<_> =
+            lanes.starters.into_iter().map(|mut starter| scope.spawn(move || starter.run())).collect();
         let committing: Vec<_> = lanes
             .committers
             .into_iter()
@@ -245,18 +226,26 @@ fn drive(
                 stores.iter().for_each(|store| store.hurry(PATIENCE));
             }
         });
-        let panicked = workers.into_iter().map(|worker| worker.join()).filter(|joined| joined.is_err()).count();
+        // Each kind of thread ends when the one before it has hung up. All are joined, so that a panic is an error.
+        let worked = join(workers, "a worker");
         live.set_phase(Phase::Draining);
         live.end();
-        let joined = committing.into_iter().map(|c| c.join().map_err(|_| died("a committer")));
-        let ended = joined.collect::<Result<Vec<_>>>()?;
-        if panicked > 0 { Err(died("a worker")) } else { Ok(ended) }
+        let started = join(starting, "a starter");
+        let committed = join(committing, "a committer");
+        let written = join(vec![writing], "the snapshot writer");
+        worked.and(started).and(written).and(committed)
     })?;
     if let Some(error) = first.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error);
     }
     ended.iter().for_each(|(stages, _)| live.merge_stages(stages));
     Ok(ended.iter().filter_map(|(_, first_output)| *first_output).min())
+}
+
+/// Waits for threads; the error says that one of them panicked.
+fn join<T>(threads: Vec<ScopedJoinHandle<'_, T>>, who: &str) -> Result<Vec<T>> {
+    let joined: Vec<_> = threads.into_iter().map(ScopedJoinHandle::join).collect();
+    joined.into_iter().map(|result| result.map_err(|_| died(who))).collect()
 }
 
 fn died(who: &str) -> Error {

@@ -49,10 +49,7 @@ pub struct Worker {
     number: usize,
     around: Surroundings,
     member: Box<dyn Member>,
-    starts: SyncSender<StartOrder>,
-    started: Receiver<Started>,
-    orders: SyncSender<(usize, Order)>,
-    notices: Receiver<Notice>,
+    channels: WorkerChannels,
     slots: BTreeMap<TaskId, Slot>,
     /// Orders that the committer has no room for yet. While there are any, no source is polled.
     outbox: VecDeque<Order>,
@@ -64,11 +61,8 @@ pub struct Worker {
     warm_asked: Option<Duration>,
 }
 
-/// What a worker is made of.
-pub(crate) struct WorkerParts {
-    pub(crate) number: usize,
-    pub(crate) around: Surroundings,
-    pub(crate) member: Box<dyn Member>,
+/// What a worker hears and says.
+pub(crate) struct WorkerChannels {
     pub(crate) starts: SyncSender<StartOrder>,
     pub(crate) started: Receiver<Started>,
     pub(crate) orders: SyncSender<(usize, Order)>,
@@ -76,16 +70,13 @@ pub(crate) struct WorkerParts {
 }
 
 impl Worker {
-    pub(crate) fn new(parts: WorkerParts) -> Self {
-        let WorkerParts { number, around, member, starts, started, orders, notices } = parts;
+    /// A worker that its committer knows by `number`.
+    pub(crate) fn new(number: usize, around: Surroundings, member: Box<dyn Member>, channels: WorkerChannels) -> Self {
         Self {
             number,
             around,
             member,
-            starts,
-            started,
-            orders,
-            notices,
+            channels,
             slots: BTreeMap::new(),
             outbox: VecDeque::new(),
             handing_over: BTreeSet::new(),
@@ -158,7 +149,7 @@ impl Worker {
     /// Hands the committer what it has room for.
     fn send(&mut self) -> Result<()> {
         while let Some(order) = self.outbox.pop_front() {
-            match self.orders.try_send((self.number, order)) {
+            match self.channels.orders.try_send((self.number, order)) {
                 Ok(()) => {}
                 Err(TrySendError::Full((_, order))) => {
                     self.outbox.push_front(order);
@@ -176,7 +167,7 @@ impl Worker {
     fn hear(&mut self) -> Result<bool> {
         let mut heard = false;
         loop {
-            match self.notices.try_recv() {
+            match self.channels.notices.try_recv() {
                 Ok(Notice::Done { task, lease }) => {
                     if let Some(Slot::Running(owned)) = self.slots.get_mut(&task)
                         && owned.lease == lease
@@ -189,7 +180,6 @@ impl Worker {
                         self.slots.remove(&task);
                     }
                 }
-                Ok(Notice::Void(why)) => self.rebuild(&why)?,
                 Err(TryRecvError::Empty) => return Ok(heard),
                 Err(TryRecvError::Disconnected) => {
                     return Err(Error::new(THREAD_FAILED, "the committer ended before the worker did"));
@@ -224,7 +214,8 @@ impl Worker {
         let cancel = Cancel::default();
         self.around.live.start_began();
         self.slots.insert(task, Slot::Starting { lease, cancel: cancel.clone() });
-        self.starts
+        self.channels
+            .starts
             .try_send(StartOrder::Start { task, lease, cancelled: cancel })
             .map_err(|_| Error::new(THREAD_FAILED, "the starter ended before the worker did, or has too much to do"))
     }
@@ -240,14 +231,21 @@ impl Worker {
         let Some(mut tasks) = self.member.standbys(copies)? else { return Ok(()) };
         tasks.retain(|task| !self.slots.contains_key(task));
         // A starter that is too busy to hear it is asked again.
-        drop(self.starts.try_send(StartOrder::Warm(tasks)));
+        drop(self.channels.starts.try_send(StartOrder::Warm(tasks)));
         Ok(())
     }
 
     /// Takes over what starters have made ready.
     fn take_started(&mut self) -> Result<bool> {
         let mut took = false;
-        while let Ok(Started { task, lease, ready }) = self.started.try_recv() {
+        loop {
+            let Started { task, lease, ready } = match self.channels.started.try_recv() {
+                Ok(started) => started,
+                Err(TryRecvError::Empty) => return Ok(took),
+                Err(TryRecvError::Disconnected) => {
+                    return Err(Error::new(THREAD_FAILED, "the starter ended before the worker did"));
+                }
+            };
             took = true;
             self.around.live.start_ended();
             let wanted = matches!(self.slots.get(&task), Some(Slot::Starting { lease: held, .. }) if *held == lease);
@@ -262,7 +260,6 @@ impl Worker {
             self.slots.insert(task, Slot::Running(Box::new(owned)));
             self.outbox.push_back(Order::Adopt { task, lease, record });
         }
-        Ok(took)
     }
 
     /// Stops working on tasks; with `finish` their open epochs are committed first.
@@ -295,26 +292,6 @@ impl Worker {
         }
         let tasks: Vec<TaskId> = std::mem::take(&mut self.handing_over).into_iter().collect();
         self.member.release(&tasks)
-    }
-
-    /// The store cut this worker off: every task starts again from its newest commit, under a new lease.
-    fn rebuild(&mut self, why: &str) -> Result<()> {
-        tracing::warn!("{why}; the tasks of this worker go back to their last commits");
-        for slot in std::mem::take(&mut self.slots).into_values() {
-            match slot {
-                Slot::Starting { cancel, .. } => cancel.cancel(),
-                Slot::Running(owned) => owned.hide(&self.around.live),
-                Slot::Releasing { .. } => {}
-            }
-        }
-        // Nothing that waits for the committer may be committed.
-        self.outbox.clear();
-        for (task, lease) in self.member.renew()? {
-            if !self.handing_over.contains(&task) && !self.leaving {
-                self.start(task, lease)?;
-            }
-        }
-        Ok(())
     }
 
     /// Asked to stop: commits what was read. In a group, the tasks are let go too, for others to take over.

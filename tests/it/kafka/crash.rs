@@ -184,7 +184,8 @@ fn run(cluster: &Cluster, seed: u64) -> Result<String, String> {
     let began = Instant::now();
     let mut random = Random(seed);
     let workers = 1 + random.next() % 2;
-    let settings = format!("{BRISK}workers: {workers}\nstate: state\n");
+    let standby = u8::from(random.next().is_multiple_of(3));
+    let settings = format!("{BRISK}workers: {workers}\nstate: state\nstandby: {standby}\n");
     let apart = random.next().is_multiple_of(2);
     let session_ms = [3_000, 6_000][random.next() as usize % 2];
     let group = match random.next() % 4 {
@@ -194,7 +195,10 @@ fn run(cluster: &Cluster, seed: u64) -> Result<String, String> {
     };
     let scoring = Scoring::new(cluster, PARTITIONS, &settings, &group);
     let acts = plan(&mut random, session_ms);
-    println!("seed {seed}: {workers} workers, apart {apart}, {}; {acts:?}", group.replace("\n   ", ","));
+    println!(
+        "seed {seed}: {workers} workers, {standby} warm copies, apart {apart}, {}; {acts:?}",
+        group.replace("\n   ", ",")
+    );
     scoring.create_topics(cluster);
     let brokers = cluster.bootstrap();
     let job = scoring.job(End::Kafka(&brokers), End::Kafka(&brokers));

@@ -11,8 +11,8 @@ use millstream_connectors::backend::{self, Backend};
 use millstream_connectors::codec::InputFormat;
 use millstream_connectors::{EncodeContext, Env, SinkSpec, SourceSpec, registry};
 use millstream_core::{
-    Change, Chunk, CommitRecord, Delivery, EncodedRecord, Error, JournalEntry, Lease, Member, Outcome, PollLimit,
-    RawBatch, Result, Sink, Source, Store, TaskId,
+    Change, Chunk, CommitRecord, Delivery, EncodedRecord, Error, JournalEntry, Lease, Member, PollLimit, RawBatch,
+    Result, Sink, Source, Store, TaskId,
 };
 use millstream_testkit::kafka::{Cluster, Isolation, Record, Transaction};
 
@@ -245,18 +245,14 @@ impl Worker {
         if next.is_empty() {
             return Ok(0);
         }
-        match txn.commit(false)? {
-            Outcome::Committed { lost } => {
-                self.lost += lost.len();
-                for (task, record) in next {
-                    if !lost.contains(&task)
-                        && let Some(owned) = self.tasks.get_mut(&task)
-                    {
-                        owned.record = record;
-                    }
-                }
+        let lost = txn.commit(false)?;
+        self.lost += lost.len();
+        for (task, record) in next {
+            if !lost.contains(&task)
+                && let Some(owned) = self.tasks.get_mut(&task)
+            {
+                owned.record = record;
             }
-            Outcome::Void(error) => panic!("void: {error}"),
         }
         Ok(count)
     }
@@ -287,7 +283,7 @@ pub fn chunk(batch: &RawBatch) -> Chunk {
             (start, bytes.len() as u32)
         };
         let key = batch.key(i).map(&mut put);
-        let value = put(batch.value(i).unwrap_or_default());
+        let value = batch.value(i).map(&mut put);
         chunk.records.push(EncodedRecord {
             key,
             value,

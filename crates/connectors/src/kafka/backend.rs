@@ -14,7 +14,7 @@ use super::journal::Journal;
 use super::member::KafkaMember;
 use super::opener::KafkaOpener;
 use super::source::{Reader, topic_gone};
-use super::store::{KafkaStore, Keeps, StoreParts};
+use super::store::{KafkaStore, Keeps};
 use super::{Cluster, KafkaInput};
 use crate::backend::{Backend, SoleOwner};
 use crate::codes::{KAFKA_INSTANCE, KAFKA_MEMBER};
@@ -90,9 +90,7 @@ pub(crate) fn backend(
 
 /// How many partitions the input's largest topic has.
 fn input_partitions(clients: &Clients, input: &KafkaInput, patience: &Arc<Patience>) -> Result<u32> {
-    let config = input.client_config(clients.env.base_dir())?;
-    let (client, log) = clients.reader(config, input.group(clients.env.pipeline()))?;
-    let reader = Reader { client, log, patience: patience.clone() };
+    let reader = clients.reader_of(Some(input), patience)?;
     let Topics::Named(topics) = &input.topics else { return Ok(1) };
     let mut most = 0;
     for topic in topics {
@@ -128,15 +126,9 @@ impl KafkaBackend {
         if let Some(lane) = lanes.get(&worker) {
             return Ok(lane.clone());
         }
-        let config = match &self.input {
-            Some(input) => input.client_config(self.env.base_dir())?,
-            None => self.cluster.connection.client_config(self.env.base_dir())?,
-        };
-        let group = self.input.as_ref().map_or(self.env.pipeline(), |input| input.group(self.env.pipeline()));
-        let (client, log) = self.clients.reader(config, group)?;
         let lane = Arc::new(Lane {
             group: Arc::new(GroupState::new(self.names.clone())),
-            reader: Arc::new(Reader { client, log, patience: self.patience.clone() }),
+            reader: self.clients.reader_of(self.input.as_ref(), &self.patience)?,
         });
         lanes.insert(worker, lane.clone());
         Ok(lane)
@@ -157,21 +149,14 @@ impl Backend for KafkaBackend {
 
     fn store(&self, worker: u32) -> Result<Arc<dyn Store>> {
         let lane = self.lane(worker)?;
-        let keeps = match self.input {
-            Some(_) => Keeps::Offsets(lane.group.clone()),
+        let keeps = match &self.input {
+            Some(input) => Keeps::Offsets { group: lane.group.clone(), input: input.clone() },
             None => Keeps::Records,
         };
-        let parts = StoreParts {
-            clients: self.clients.clone(),
-            cluster: self.cluster.clone(),
-            worker,
-            delivery: self.delivery,
-            keeps,
-            input: self.input.clone(),
-            reader: lane.reader.clone(),
-            journal: self.journal.clone(),
-        };
-        Ok(Arc::new(KafkaStore::open(parts, self.partitions)?))
+        let (clients, cluster) = (self.clients.clone(), self.cluster.clone());
+        let (reader, journal) = (lane.reader.clone(), self.journal.clone());
+        let store = KafkaStore::new(clients, cluster, worker, self.delivery, keeps, reader, journal);
+        Ok(Arc::new(store.open(self.partitions)?))
     }
 
     fn member(&self, worker: u32, workers: u32) -> Result<Box<dyn Member>> {

@@ -12,11 +12,13 @@ use std::time::{Duration, Instant};
 use millstream_core::{Delivery, Error, Result};
 use rdkafka::ClientConfig;
 
+use super::group::Patience;
 use super::input::Protocol;
 use super::instance::Instance;
 use super::native::{Client, Context, Kind};
 use super::output::Acks;
 use super::secret::Secret;
+use super::source::Reader;
 use super::token::oauth_token;
 use super::{Cluster, Connection, KafkaInput};
 use crate::codes::KAFKA_CLIENT;
@@ -60,6 +62,16 @@ impl Clients {
 
     fn context(&self, what: &'static str) -> Arc<Log> {
         Arc::new(Log::new(what, &self.connection, &self.env))
+    }
+
+    /// What reads the input, or without one the journal.
+    pub(super) fn reader_of(&self, input: Option<&KafkaInput>, patience: &Arc<Patience>) -> Result<Arc<Reader>> {
+        let (config, group) = match input {
+            Some(input) => (input.client_config(self.env.base_dir())?, input.group(self.env.pipeline())),
+            None => (self.connection.client_config(self.env.base_dir())?, self.env.pipeline()),
+        };
+        let (client, log) = self.reader(config, group)?;
+        Ok(Arc::new(Reader { client, log, patience: patience.clone() }))
     }
 
     /// A member of the input's group; it never reads.

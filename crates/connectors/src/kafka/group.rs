@@ -133,12 +133,6 @@ impl GroupState {
         }
     }
 
-    /// Ends all leases, and begins new ones for the same tasks.
-    pub(super) fn renew(&self) -> Vec<(TaskId, Lease)> {
-        let tasks: Vec<TaskId> = self.table().keys().copied().collect();
-        self.grant(&tasks)
-    }
-
     /// Ends all leases.
     pub(super) fn end_all(&self) {
         self.table().clear();
@@ -203,7 +197,7 @@ mod tests {
         assert!(!group.holds(task, first));
         let second = group.grant(&[task])[0].1;
         assert!(second > first && !group.holds(task, first) && group.holds(task, second));
-        let third = group.renew()[0].1;
+        let third = group.grant(&[task])[0].1;
         assert!(!group.holds(task, second) && group.holds(task, third));
         group.end_all();
         assert!(!group.holds(task, third));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_core::{CommitRecord, Delivery, Error, JournalEntry, Lease, Outcome, Position, Result, Store, TaskId};
+use millstream_core::{CommitRecord, Delivery, Error, JournalEntry, Lease, Position, Result, Store, TaskId};
 
 use super::admin::Admin;
 use super::backend::lock;
@@ -15,8 +15,8 @@ use super::instance::{Instance, random};
 use super::journal::Journal;
 use super::native::{self, Code, PartitionList};
 use super::record::Stored;
-use super::source::{ASK, Reader};
-use super::store::{KafkaStore, Keeps, StoreParts};
+use super::source::ASK;
+use super::store::{KafkaStore, Keeps};
 use super::{Cluster, KafkaInput};
 use crate::codes::{KAFKA_OFFSET_GONE, KAFKA_REFUSED, KAFKA_RUNNING, KAFKA_UNREACHABLE};
 use crate::env::Env;
@@ -54,7 +54,7 @@ pub(crate) fn look(
     patience.hurry(PATIENCE);
     let store = store(cluster, env, input.as_ref(), delivery, &names, &patience, Instance::nobody())?;
     let (cluster, env, source) = (cluster.clone(), env.clone(), source.clone());
-    Ok(Box::new(KafkaLook { admin, store: KafkaStore::unready(store), cluster, env, source, input, delivery, names }))
+    Ok(Box::new(KafkaLook { admin, store, cluster, env, source, input, delivery, names }))
 }
 
 fn store(
@@ -65,27 +65,15 @@ fn store(
     names: &Arc<TaskNames>,
     patience: &Arc<Patience>,
     instance: Instance,
-) -> Result<StoreParts> {
+) -> Result<KafkaStore> {
     let clients = Arc::new(Clients { env: env.clone(), connection: cluster.connection.clone(), instance });
-    let (config, group) = match input {
-        Some(input) => (input.client_config(env.base_dir())?, input.group(env.pipeline())),
-        None => (cluster.connection.client_config(env.base_dir())?, env.pipeline()),
-    };
-    let (client, log) = clients.reader(config, group)?;
+    let reader = clients.reader_of(input, patience)?;
     let keeps = match input {
-        Some(_) => Keeps::Offsets(Arc::new(GroupState::new(names.clone()))),
+        Some(input) => Keeps::Offsets { group: Arc::new(GroupState::new(names.clone())), input: input.clone() },
         None => Keeps::Records,
     };
-    Ok(StoreParts {
-        clients,
-        cluster: cluster.clone(),
-        worker: 0,
-        delivery,
-        keeps,
-        input: input.cloned(),
-        reader: Arc::new(Reader { client, log, patience: patience.clone() }),
-        journal: Arc::new(Journal::new(env.pipeline(), input.is_none(), delivery)),
-    })
+    let journal = Arc::new(Journal::new(env.pipeline(), input.is_none(), delivery));
+    Ok(KafkaStore::new(clients, cluster.clone(), 0, delivery, keeps, reader, journal))
 }
 
 impl KafkaLook {
@@ -151,19 +139,17 @@ impl KafkaLook {
     fn write_records(&self, commits: &[(TaskId, CommitRecord)]) -> Result<()> {
         let _sole = lock(&self.env)?;
         let instance = Instance::take(self.env.data_dir())?;
-        let patience = self.store.patience.clone();
-        let parts = store(&self.cluster, &self.env, None, self.delivery, &self.names, &patience, instance)?;
+        let patience = self.store.reader.patience.clone();
+        let store = store(&self.cluster, &self.env, None, self.delivery, &self.names, &patience, instance)?;
         let partitions = commits.iter().map(|(task, _)| task.partition + 1).max().unwrap_or(1);
-        let store = KafkaStore::open(parts, partitions)?;
+        let store = store.open(partitions)?;
         let mut txn = store.begin();
         for (task, record) in commits {
             txn.task(*task, Lease(0));
             txn.put_commit(self.env.pipeline(), *task, record)?;
         }
-        match txn.commit(true)? {
-            Outcome::Committed { .. } => Ok(()),
-            Outcome::Void(error) => Err(error),
-        }
+        // Records of the journal are under no lease: none is left out.
+        txn.commit(true).map(|_| ())
     }
 }
 

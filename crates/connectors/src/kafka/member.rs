@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use millstream_core::{Change, Error, Lease, Member, Opener, Result, TaskId};
+use millstream_core::{Change, Error, Member, Opener, Result, TaskId};
 
 use super::group::GroupState;
 use super::native::{Client, Code, Event, Failure, GroupMetadata, PartitionList, Queue, TopicState};
@@ -18,6 +18,11 @@ use crate::codes::{KAFKA_IDENTITY, KAFKA_MEMBER};
 
 /// How long leaving the group may take before the others are left to notice by themselves.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
+/// A member has nothing of a bounded input for so long before it asks whether the others have it: its share may be theirs
+/// still to give back.
+const NOTHING_MIN: Duration = Duration::from_secs(3);
+/// How often it asks.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 /// How often one trouble is said.
 const SAY_EVERY: Duration = Duration::from_secs(30);
 
@@ -45,6 +50,8 @@ pub(super) struct KafkaMember {
     missing: Option<(String, Instant)>,
     /// A run ends when the tasks it was given have ended.
     bounded: bool,
+    /// The group assigned nothing of a bounded input: when to ask whether others have it.
+    ask_at: Option<Instant>,
     left: bool,
     said: Option<(Code, Instant)>,
     /// Asks the group who its members are.
@@ -80,6 +87,7 @@ impl KafkaMember {
             given_again: None,
             missing: None,
             bounded,
+            ask_at: None,
             left: false,
             said: None,
             asker,
@@ -104,8 +112,25 @@ impl KafkaMember {
         let leases = self.group.grant(&tasks);
         self.owned.extend(tasks);
         self.client.assign(&mut list).map_err(refused)?;
-        // Whoever has nothing of a bounded input must know that it is so.
-        Ok((!leases.is_empty() || self.bounded).then_some(Change::Assigned(leases)))
+        self.ask_at = (self.bounded && self.owned.is_empty()).then(|| Instant::now() + NOTHING_MIN);
+        Ok((!leases.is_empty()).then_some(Change::Assigned(leases)))
+    }
+
+    /// Whether this member has no share of a bounded input. A group whose topics were only just created assigns nothing to
+    /// anyone at first: so nothing is a share only if others have the partitions.
+    fn has_no_share(&mut self) -> bool {
+        let now = Instant::now();
+        if self.ask_at.is_none_or(|at| now < at) {
+            return false;
+        }
+        self.ask_at = Some(now + ASK_EVERY);
+        self.standbys.ask(&self.asker, &self.group_name);
+        let id = GroupMetadata::of(&self.client).map(|place| place.id());
+        let no_share = id.is_some_and(|id| self.standbys.others_own(&id) == Some(true));
+        if no_share {
+            self.ask_at = None;
+        }
+        no_share
     }
 
     fn revoked(&mut self, list: PartitionList) -> Result<Option<Change>> {
@@ -218,6 +243,9 @@ impl Member for KafkaMember {
         if let Some(change) = self.interrupted() {
             return Ok(Some(change));
         }
+        if self.has_no_share() {
+            return Ok(Some(Change::Assigned(Vec::new())));
+        }
         while let Some(event) = self.queue.event(Duration::ZERO) {
             let change = match event {
                 Event::Assign(list) => self.assigned(list)?,
@@ -256,10 +284,6 @@ impl Member for KafkaMember {
             }
         }
         self.settle()
-    }
-
-    fn renew(&mut self) -> Result<Vec<(TaskId, Lease)>> {
-        Ok(self.group.renew())
     }
 
     fn standbys(&mut self, copies: usize) -> Result<Option<Vec<TaskId>>> {
@@ -305,9 +329,11 @@ impl Member for KafkaMember {
 }
 
 impl Drop for KafkaMember {
+    /// A run that ends with an error leaves too: the others need not wait for the session to end.
     fn drop(&mut self) {
-        self.group.end_all();
-        self.group.set_member(None);
+        if let Err(error) = self.leave() {
+            tracing::debug!(target: "kafka", "the consumer group was not left: {error}");
+        }
     }
 }
 
@@ -321,9 +347,12 @@ fn refused(failure: Failure) -> Error {
     match failure.code {
         Code::FencedInstanceId | Code::UnreleasedInstanceId => Error::new(
             KAFKA_IDENTITY,
-            "another process is in the consumer group under this process's static membership",
+            "the consumer group shut this process out: its static membership was taken over or has run out",
         )
-        .help("do not copy a `data_dir` that a process runs from; give each process its own")
+        .help(
+            "start it again; if another process runs from a copy of this `data_dir`, give each its own; if this machine was \
+             held up for longer than `session_timeout`, let that be longer",
+        )
         .because(failure),
         Code::InconsistentGroupProtocol | Code::UnsupportedAssignor => Error::new(
             KAFKA_MEMBER,

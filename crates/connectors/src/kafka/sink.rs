@@ -1,12 +1,11 @@
 //! The committer's side of a Kafka output: puts records into the epoch's transaction, each to its partition.
 
-use std::sync::Arc;
-
 use millstream_core::murmur::partition_for;
 use millstream_core::{Chunk, Error, Receipt, Result, Sink, TaskId, Txn};
 
 use super::output::Partitioner;
 use crate::codes::KAFKA_COMMIT;
+use crate::partitioned;
 
 /// It has nothing to recover: the transaction holds the records, or does not.
 pub(super) struct KafkaSink {
@@ -20,23 +19,17 @@ impl KafkaSink {
         Self { topic: topic.to_owned(), partitions: partitions.max(1), partitioner }
     }
 
-    /// Sets every record's partition to that of the output; whether they are all the same.
-    fn place(&self, chunk: &mut Chunk) -> Result<bool> {
-        let mut all = None;
-        let mut same = true;
+    /// Sets every record's partition to that of the output.
+    fn place(&self, chunk: &mut Chunk) -> Result<()> {
+        let keyed = self.partitioner == Partitioner::Murmur2;
         for record in &mut chunk.records {
-            let key = record
-                .key
-                .filter(|_| self.partitioner == Partitioner::Murmur2)
-                .and_then(|(start, length)| chunk.data.get(start as usize..start as usize + length as usize));
-            record.partition = match key {
+            record.partition = match partitioned::key(record, &chunk.data).filter(|_| keyed) {
                 Some(key) => partition_for(key, self.partitions),
                 None if self.partitioner == Partitioner::Column => self.declared(record.partition)?,
                 None => record.partition % self.partitions,
             };
-            same &= *all.get_or_insert(record.partition) == record.partition;
         }
-        Ok(same)
+        Ok(())
     }
 
     fn declared(&self, partition: u32) -> Result<u32> {
@@ -60,18 +53,8 @@ impl Sink for KafkaSink {
         if chunk.records.is_empty() && !chunk.data.is_empty() {
             return Err(Error::new(KAFKA_COMMIT, format!("rows for topic `{}` have no boundaries", self.topic)));
         }
-        if !self.place(&mut chunk)? {
-            // Runs of one partition, in the order they came.
-            chunk.records.sort_by_key(|record| record.partition);
-        }
-        let chunk = Arc::new(chunk);
-        let mut first = 0;
-        for run in chunk.records.chunk_by(|a, b| a.partition == b.partition) {
-            let partition = run.first().map_or(0, |record| record.partition);
-            txn.append(&self.topic, partition, &chunk, first..first + run.len())?;
-            first += run.len();
-        }
-        Ok(Receipt::default())
+        self.place(&mut chunk)?;
+        partitioned::append(&self.topic, chunk, txn)
     }
 
     fn publish(&mut self, _lost: &[TaskId]) -> Result<()> {
@@ -82,8 +65,9 @@ impl Sink for KafkaSink {
 #[cfg(test)]
 mod tests {
     use std::ops::Range;
+    use std::sync::Arc;
 
-    use millstream_core::{CommitRecord, EncodedRecord, JournalEntry, Lease, Outcome};
+    use millstream_core::{CommitRecord, EncodedRecord, JournalEntry, Lease};
 
     use super::*;
 
@@ -95,7 +79,7 @@ mod tests {
 
         fn append(&mut self, _topic: &str, partition: u32, chunk: &Arc<Chunk>, records: Range<usize>) -> Result<()> {
             let values = chunk.records[records].iter().map(|record| {
-                let (start, length) = record.value;
+                let (start, length) = record.value.unwrap();
                 String::from_utf8(chunk.data[start as usize..(start + length) as usize].to_vec()).unwrap()
             });
             self.0.push((partition, values.collect()));
@@ -110,8 +94,8 @@ mod tests {
             Ok(())
         }
 
-        fn commit(self: Box<Self>, _sync: bool) -> Result<Outcome> {
-            Ok(Outcome::Committed { lost: Vec::new() })
+        fn commit(self: Box<Self>, _sync: bool) -> Result<Vec<TaskId>> {
+            Ok(Vec::new())
         }
     }
 
@@ -127,7 +111,7 @@ mod tests {
             let value = put(&i.to_string());
             chunk.records.push(EncodedRecord {
                 key,
-                value,
+                value: Some(value),
                 timestamp_ms: 0,
                 partition: *partition,
                 headers: Vec::new(),

@@ -1,4 +1,4 @@
-//! Which partitions of other members a member keeps warm copies of.
+//! What the group says of its other members, and which of their partitions a member keeps warm copies of.
 //!
 //! The group's protocol knows nothing of copies, so each member works it out for itself from what the group says of all
 //! members, and all come to the same answer: a partition's copies are with the members that follow its owner, in the order
@@ -46,6 +46,12 @@ impl Standbys {
     pub(super) fn of(&self, own: &str, copies: usize) -> Option<Vec<(String, u32)>> {
         let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
         members.as_ref().map(|members| choose(members, own, copies))
+    }
+
+    /// Whether other members have partitions; `None` before the first answer.
+    pub(super) fn others_own(&self, own: &str) -> Option<bool> {
+        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        members.as_ref().map(|members| members.iter().any(|m| m.id != own && !m.partitions.is_empty()))
     }
 }
 

@@ -12,7 +12,7 @@ use millstream_core::{CommitRecord, Delivery, Error, JournalEntry, Result, Store
 
 use super::clients::Clients;
 use super::decide::{Action, Call, Leases, classify, decide};
-use super::group::{GroupState, Patience};
+use super::group::GroupState;
 use super::input::Topics;
 use super::instance::random;
 use super::journal::Journal;
@@ -33,8 +33,8 @@ const INIT_CALL: Duration = Duration::from_secs(5);
 /// Where the commits are.
 #[derive(Clone)]
 pub(super) enum Keeps {
-    /// In the group's offsets.
-    Offsets(Arc<GroupState>),
+    /// In the offsets of the input's group.
+    Offsets { group: Arc<GroupState>, input: KafkaInput },
     /// In the journal topic.
     Records,
 }
@@ -45,9 +45,7 @@ pub(super) struct KafkaStore {
     pub(super) worker: u32,
     pub(super) delivery: Delivery,
     pub(super) keeps: Keeps,
-    pub(super) input: Option<KafkaInput>,
     pub(super) reader: Arc<Reader>,
-    pub(super) patience: Arc<Patience>,
     pub(super) journal: Arc<Journal>,
     pub(super) producing: Mutex<Producing>,
     /// Names the writes of this store.
@@ -55,45 +53,26 @@ pub(super) struct KafkaStore {
     writes: AtomicU64,
 }
 
-/// What a store is made of.
-pub(super) struct StoreParts {
-    pub(super) clients: Arc<Clients>,
-    pub(super) cluster: Cluster,
-    pub(super) worker: u32,
-    pub(super) delivery: Delivery,
-    pub(super) keeps: Keeps,
-    pub(super) input: Option<KafkaInput>,
-    pub(super) reader: Arc<Reader>,
-    pub(super) journal: Arc<Journal>,
-}
-
 impl KafkaStore {
-    /// Opens the store: makes the producer, which ends what an earlier run of this worker left open.
-    pub(super) fn open(parts: StoreParts, partitions: u32) -> Result<Self> {
-        let store = Self::unready(parts);
-        store.journal.ensure(&store.reader, || store.ops(), partitions.max(1))?;
-        store.ready(&mut store.producing.lock().unwrap_or_else(PoisonError::into_inner))?;
-        Ok(store)
+    /// A store that can be read from: it creates nothing and has no producer yet.
+    pub(super) fn new(
+        clients: Arc<Clients>,
+        cluster: Cluster,
+        worker: u32,
+        delivery: Delivery,
+        keeps: Keeps,
+        reader: Arc<Reader>,
+        journal: Arc<Journal>,
+    ) -> Self {
+        let (producing, seed, writes) = (Mutex::default(), random(), AtomicU64::new(0));
+        Self { clients, cluster, worker, delivery, keeps, reader, journal, producing, seed, writes }
     }
 
-    /// A store that can be read from: it creates nothing and has no producer yet.
-    pub(super) fn unready(parts: StoreParts) -> Self {
-        let StoreParts { clients, cluster, worker, delivery, keeps, input, reader, journal } = parts;
-        let patience = reader.patience.clone();
-        Self {
-            clients,
-            cluster,
-            worker,
-            delivery,
-            keeps,
-            input,
-            reader,
-            patience,
-            journal,
-            producing: Mutex::default(),
-            seed: random(),
-            writes: AtomicU64::new(0),
-        }
+    /// Makes it ready to be written to: makes the producer, which ends what an earlier run of this worker left open.
+    pub(super) fn open(self, partitions: u32) -> Result<Self> {
+        self.journal.ensure(&self.reader, || self.ops(), partitions.max(1))?;
+        self.ready(&mut self.producing.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Ok(self)
     }
 
     /// The identity of this worker's transactions.
@@ -127,7 +106,7 @@ impl KafkaStore {
         let mut said = false;
         while let Err(failure) = writer.client.init_transactions(INIT_CALL) {
             let class = classify(Call::Init, &failure);
-            if decide(Call::Init, class, Leases::Held, self.patience.is_over()) != Action::Same {
+            if decide(Call::Init, class, Leases::Held, self.reader.patience.is_over()) != Action::Same {
                 return Err(Error::new(KAFKA_COMMIT, "transactions can't be begun")
                     .help(
                         "let this user write transactions (ACL `Write` on the transactional ids that begin with \
@@ -154,37 +133,30 @@ impl KafkaStore {
         })
     }
 
-    fn topic(&self, group: &GroupState, task: TaskId) -> Result<Arc<str>> {
+    fn topic(&self, group: &GroupState, input: &KafkaInput, task: TaskId) -> Result<Arc<str>> {
         if let Some(topic) = group.names.topic(task) {
             return Ok(topic);
         }
-        self.input_topics(group)?;
+        self.input_topics(group, input)?;
         group.names.topic(task).ok_or_else(|| topic_gone(&format!("of task {task}"), None))
     }
 
-    /// The topics of the input that exist, with their numbers of partitions. Names their tasks.
-    fn input_topics(&self, group: &GroupState) -> Result<Vec<(String, u32)>> {
+    /// The topics of the input that exist, with their numbers of partitions. Names the tasks of those that are listed.
+    fn input_topics(&self, group: &GroupState, input: &KafkaInput) -> Result<Vec<(String, u32)>> {
         let mut all = Vec::new();
-        match self.input.as_ref().map(|input| &input.topics) {
-            Some(Topics::Named(names)) => {
-                for name in names {
-                    if let Some(partitions) = self.reader.partitions(name)? {
-                        all.push((name.clone(), partitions));
-                    }
-                }
-            }
-            _ => {
-                let topics = self.reader.ask("the topics", || self.reader.client.topics(ASK))?;
-                let count = |state| match state {
-                    TopicState::Partitions(count) => Some(count),
-                    _ => None,
-                };
-                all.extend(topics.into_iter().filter_map(|(name, state)| Some((name, count(state)?))));
-            }
-        }
-        if let Some(Topics::Named(_)) = self.input.as_ref().map(|input| &input.topics) {
-            for (name, _) in &all {
+        let Topics::Named(names) = &input.topics else {
+            let topics = self.reader.ask("the topics", || self.reader.client.topics(ASK))?;
+            let count = |state| match state {
+                TopicState::Partitions(count) => Some(count),
+                _ => None,
+            };
+            all.extend(topics.into_iter().filter_map(|(name, state)| Some((name, count(state)?))));
+            return Ok(all);
+        };
+        for name in names {
+            if let Some(partitions) = self.reader.partitions(name)? {
                 group.names.task(name, 0)?;
+                all.push((name.clone(), partitions));
             }
         }
         Ok(all)
@@ -193,8 +165,8 @@ impl KafkaStore {
     /// The newest commit of a task as it was written, with its offset.
     pub(super) fn load_stored(&self, task: TaskId) -> Result<Option<(Stored, u64)>> {
         match &self.keeps {
-            Keeps::Offsets(group) => {
-                let topic = self.topic(group, task)?;
+            Keeps::Offsets { group, input } => {
+                let topic = self.topic(group, input, task)?;
                 let mut list = PartitionList::new();
                 list.add(&topic, task.partition as i32, -1);
                 self.committed(&mut list)?;
@@ -238,7 +210,7 @@ impl Store for KafkaStore {
                 // The journal comes before the offset, so a crash between them leaves just this.
                 return Ok(None);
             }
-            if began.elapsed() >= MISSING_MAX || self.patience.is_over() {
+            if began.elapsed() >= MISSING_MAX || self.reader.patience.is_over() {
                 return Err(lost(task, self.journal.topic()));
             }
             std::thread::sleep(LOOK_AGAIN);
@@ -247,7 +219,7 @@ impl Store for KafkaStore {
 
     fn load_commits(&self, _pipeline: &str) -> Result<Vec<(TaskId, CommitRecord)>> {
         let mut commits = Vec::new();
-        let Keeps::Offsets(group) = &self.keeps else {
+        let Keeps::Offsets { group, input } = &self.keeps else {
             let partitions = self.reader.partitions(self.journal.topic())?.unwrap_or(0);
             for task in (0..partitions).map(TaskId::new) {
                 if let Some((stored, offset)) = self.load_stored(task)? {
@@ -257,7 +229,7 @@ impl Store for KafkaStore {
             return Ok(commits);
         };
         let mut list = PartitionList::new();
-        for (topic, partitions) in self.input_topics(group)? {
+        for (topic, partitions) in self.input_topics(group, input)? {
             for partition in 0..partitions {
                 list.add(&topic, partition as i32, -1);
             }
@@ -287,12 +259,12 @@ impl Store for KafkaStore {
     }
 
     fn hurry(&self, patience: Duration) {
-        self.patience.hurry(patience);
+        self.reader.patience.hurry(patience);
     }
 
     fn forget(&self, pipeline: &str) -> Result<()> {
         let ops = self.ops()?;
-        if let Some(input) = &self.input {
+        if let Keeps::Offsets { input, .. } = &self.keeps {
             ops.delete_group(input.group(pipeline))?;
         }
         self.journal.forget(&self.reader, &ops)

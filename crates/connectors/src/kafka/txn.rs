@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use millstream_core::{Chunk, CommitRecord, Delivery, Error, JournalEntry, Lease, Outcome, Result, TaskId, Txn};
+use millstream_core::{Chunk, CommitRecord, Delivery, Error, JournalEntry, Lease, Result, TaskId, Txn};
 
 use super::store::KafkaStore;
 use super::write::Write;
@@ -84,13 +84,13 @@ impl Txn for KafkaTxn<'_> {
         Ok(())
     }
 
-    fn commit(self: Box<Self>, _sync: bool) -> Result<Outcome> {
+    fn commit(self: Box<Self>, _sync: bool) -> Result<Vec<TaskId>> {
         let mut producing = self.store.producing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut write = Write::new(self.store, &mut producing, self.parts);
         match self.store.delivery {
             Delivery::ExactlyOnce => write.exactly_once()?,
             _ => write.at_least_once()?,
         }
-        Ok(Outcome::Committed { lost: write.lost })
+        Ok(write.lost)
     }
 }

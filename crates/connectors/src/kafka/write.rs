@@ -121,7 +121,7 @@ impl<'a> Write<'a> {
     /// Gets a failed transaction out of the way. `true`: it holds after all.
     fn settle(&mut self, mut failed: Failed, mut class: Class) -> Result<bool> {
         loop {
-            match decide(failed.call, class, self.leases(), self.store.patience.is_over()) {
+            match decide(failed.call, class, self.leases(), self.store.reader.patience.is_over()) {
                 Action::Same | Action::Stop => {
                     return Err(self.ended(&failed, failed.call == Call::Commit || self.began_commit));
                 }
@@ -196,7 +196,7 @@ impl<'a> Write<'a> {
     /// it is asked again for offsets after two milliseconds, and for partitions after 20. Otherwise while they are on
     /// their way.
     fn send_offsets(&mut self) -> std::result::Result<(), Trouble> {
-        let Keeps::Offsets(group) = &self.store.keeps else { return Ok(()) };
+        let Keeps::Offsets { group, .. } = &self.store.keeps else { return Ok(()) };
         let group = group.clone();
         loop {
             // The place first, then the leases: never the other way round.
@@ -215,12 +215,12 @@ impl<'a> Write<'a> {
     /// Waits, with no transaction open, until the member has a place in its group or the tasks are gone. Not at the first
     /// attempt: there it nearly always has.
     fn await_place(&mut self) {
-        let Keeps::Offsets(group) = &self.store.keeps else { return };
+        let Keeps::Offsets { group, .. } = &self.store.keeps else { return };
         let group = group.clone();
         if self.pause == PAUSE_MIN {
             return;
         }
-        while matches!(group.place(), Place::Between) && !self.store.patience.is_over() {
+        while matches!(group.place(), Place::Between) && !self.store.reader.patience.is_over() {
             std::thread::sleep(PAUSE_MIN);
         }
         self.leave_out_ended();
@@ -250,7 +250,7 @@ impl<'a> Write<'a> {
     /// Rests before the same call, or says why there is no point.
     fn may_repeat(&mut self, call: Call, failure: Failure) -> std::result::Result<(), Trouble> {
         let class = classify(call, &failure);
-        match decide(call, class, Leases::Held, self.store.patience.is_over()) {
+        match decide(call, class, Leases::Held, self.store.reader.patience.is_over()) {
             Action::Same => {
                 self.disturbed |= passes(&failure);
                 tracing::debug!(target: "kafka", ?call, "made again: {failure}");
@@ -325,7 +325,7 @@ impl<'a> Write<'a> {
             if let Some(failure) = writer.client.fatal() {
                 return Err(self.failed(Call::Produce, failure));
             }
-            if self.store.patience.is_over() {
+            if self.store.reader.patience.is_over() {
                 let failure = Failure::new(RDKafkaRespErr::RD_KAFKA_RESP_ERR__TIMED_OUT);
                 return Err(self.failed(Call::Produce, failure));
             }
@@ -335,7 +335,7 @@ impl<'a> Write<'a> {
     pub(super) fn offsets(&self) -> Result<PartitionList> {
         let store = self.store;
         let mut list = PartitionList::new();
-        let Keeps::Offsets(group) = &store.keeps else { return Ok(list) };
+        let Keeps::Offsets { group, .. } = &store.keeps else { return Ok(list) };
         for part in &self.parts {
             let Some(record) = &part.record else { continue };
             let topic = group
@@ -353,7 +353,7 @@ impl<'a> Write<'a> {
 
     /// Takes out the parts whose leases have ended.
     pub(super) fn leave_out_ended(&mut self) {
-        let Keeps::Offsets(group) = &self.store.keeps else { return };
+        let Keeps::Offsets { group, .. } = &self.store.keeps else { return };
         let lost = &mut self.lost;
         self.parts.retain(|part| {
             let held = group.holds(part.task, part.lease);
@@ -365,7 +365,7 @@ impl<'a> Write<'a> {
     }
 
     fn leases(&self) -> Leases {
-        let Keeps::Offsets(group) = &self.store.keeps else { return Leases::Held };
+        let Keeps::Offsets { group, .. } = &self.store.keeps else { return Leases::Held };
         match self.parts.iter().any(|part| group.holds(part.task, part.lease)) {
             true => Leases::Held,
             false => Leases::Ended,
@@ -453,7 +453,7 @@ impl<'a> Write<'a> {
                     kept.push(part);
                 }
                 Some((stored, _)) if stored.epoch() >= record.epoch => {
-                    if let Keeps::Offsets(group) = &self.store.keeps {
+                    if let Keeps::Offsets { group, .. } = &self.store.keeps {
                         group.end(&[part.task]);
                     }
                     self.lost.push(part.task);

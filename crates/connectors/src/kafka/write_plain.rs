@@ -28,7 +28,7 @@ impl Write<'_> {
                 return Ok(());
             }
             let committed = match &self.store.keeps {
-                Keeps::Offsets(group) => match group.member() {
+                Keeps::Offsets { group, .. } => match group.member() {
                     Some(member) => self.offsets().map_err(Trouble::from).and_then(|offsets| {
                         member
                             .commit(&offsets)
@@ -46,10 +46,10 @@ impl Write<'_> {
                 Err(Trouble::Error(error)) => return Err(error),
                 Err(Trouble::Failed(failed)) => {
                     let class = classify(failed.call, &failed.failure);
-                    if class == Class::Refused || self.store.patience.is_over() {
+                    if class == Class::Refused || self.store.reader.patience.is_over() {
                         return Err(self.ended(&failed, false));
                     }
-                    if let Keeps::Offsets(group) = &self.store.keeps {
+                    if let Keeps::Offsets { group, .. } = &self.store.keeps {
                         // Ends the leases if the member was out.
                         drop(group.place());
                     }
@@ -62,7 +62,7 @@ impl Write<'_> {
     /// Whether records that were not delivered may be sent again, perhaps by a new producer.
     fn written_again(&mut self, failed: &Failed) -> Result<()> {
         let class = classify(failed.call, &failed.failure);
-        if class == Class::Refused || self.store.patience.is_over() {
+        if class == Class::Refused || self.store.reader.patience.is_over() {
             return Err(self.ended(failed, false));
         }
         self.check_topics(failed)?;

@@ -72,7 +72,7 @@ impl Writer {
             let outgoing = Outgoing {
                 partition: partition as i32,
                 key: record.key.map(part).transpose()?,
-                value: Some(part(record.value)?),
+                value: record.value.map(part).transpose()?,
                 // Kafka has no time before 1970.
                 timestamp_ms: record.timestamp_ms.max(0),
                 headers: &record.headers,

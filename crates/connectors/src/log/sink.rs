@@ -14,6 +14,7 @@ use crate::codec::{self, EncodeContext, OutputFormat, Timestamps};
 use crate::codes::LOG_WRITE;
 use crate::env::Env;
 use crate::file::{no_parquet, output_format, timestamps};
+use crate::partitioned;
 use crate::registry::{SinkConnector, kind, shared};
 use crate::spec::SinkSpec;
 
@@ -145,25 +146,12 @@ impl Sink for LogSink {
             return Err(Error::new(LOG_WRITE, format!("rows for topic `{}` have no boundaries", self.topic)));
         }
         for record in &mut chunk.records {
-            let key = record
-                .key
-                .filter(|_| self.keyed)
-                .and_then(|(start, length)| chunk.data.get(start as usize..start as usize + length as usize));
-            record.partition = match key {
+            record.partition = match partitioned::key(record, &chunk.data).filter(|_| self.keyed) {
                 Some(key) => partition_for(key, self.partitions),
                 None => record.partition % self.partitions,
             };
         }
-        // Records of one partition go into one blob, in the order they came.
-        chunk.records.sort_by_key(|record| record.partition);
-        let chunk = Arc::new(chunk);
-        let mut first = 0;
-        for run in chunk.records.chunk_by(|a, b| a.partition == b.partition) {
-            let partition = run.first().map_or(0, |record| record.partition);
-            txn.append(&self.topic, partition, &chunk, first..first + run.len())?;
-            first += run.len();
-        }
-        Ok(Receipt::default())
+        partitioned::append(&self.topic, chunk, txn)
     }
 
     fn publish(&mut self, _lost: &[TaskId]) -> Result<()> {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use millstream_core::commit::CommitRecord;
-use millstream_core::{Chunk, Error, JournalEntry, Lease, Outcome, Result, Store, TaskId, Txn};
+use millstream_core::{Chunk, Error, JournalEntry, Lease, Result, Store, TaskId, Txn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -99,9 +99,9 @@ impl Txn for LogTxn<'_> {
         let mut writer = BlobWriter::new(now_ms());
         for record in chunk.records.get(records).unwrap_or_default() {
             let key = record.key.map(part).transpose()?;
-            let value = part(record.value)?;
-            check_size(topic, key, Some(value), &record.headers)?;
-            writer.push(key, Some(value), record.timestamp_ms, &record.headers);
+            let value = record.value.map(part).transpose()?;
+            check_size(topic, key, value, &record.headers)?;
+            writer.push(key, value, record.timestamp_ms, &record.headers);
         }
         self.add(topic, partition, writer.finish())
     }
@@ -114,8 +114,8 @@ impl Txn for LogTxn<'_> {
         self.put(keys::journal_entry(pipeline, task, index), entry, "a journal entry")
     }
 
-    fn commit(self: Box<Self>, sync: bool) -> Result<Outcome> {
-        self.commit_all(sync).map(|_| Outcome::Committed { lost: Vec::new() })
+    fn commit(self: Box<Self>, sync: bool) -> Result<Vec<TaskId>> {
+        self.commit_all(sync).map(|_| Vec::new())
     }
 }
 

@@ -49,7 +49,7 @@ fn child() {
                 let bytes = value(offset);
                 chunk.records.push(EncodedRecord {
                     key: None,
-                    value: (chunk.data.len() as u32, bytes.len() as u32),
+                    value: Some((chunk.data.len() as u32, bytes.len() as u32)),
                     timestamp_ms: 0,
                     partition: 0,
                     headers: vec![],

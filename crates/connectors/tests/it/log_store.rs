@@ -37,7 +37,7 @@ fn chunk(values: &[&str]) -> Chunk {
         chunk.data.extend_from_slice(value.as_bytes());
         chunk.records.push(EncodedRecord {
             key: None,
-            value: (start, value.len() as u32),
+            value: Some((start, value.len() as u32)),
             timestamp_ms: 1,
             partition: 0,
             headers: vec![Header { name: "h".into(), value: b"v".to_vec() }],

@@ -166,6 +166,7 @@ group.consumer.min.session.timeout.ms=1000
 group.consumer.session.timeout.ms=3000
 log.cleaner.dedupe.buffer.size=4194304
 log.cleaner.backoff.ms=1000
+log.retention.ms=-1
 num.network.threads=2
 num.io.threads=4
 ";

@@ -2,7 +2,7 @@
 //!
 //! It keeps the contract of [`Store`], [`Txn`], [`Member`] and [`Source`] as Kafka's own parts do, with every failure
 //! that the contract allows: a commit that holds although its writer never learns of it, one that does not hold, one that
-//! leaves out a task whose lease has ended.
+//! leaves out tasks whose leases have ended, before it or during it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use millstream_connectors::Backend;
 use millstream_core::record::NO_TIMESTAMP;
 use millstream_core::{
-    Change, Chunk, CommitRecord, Error, JournalEntry, Lease, Member, Opener, Outcome, PollLimit, Polled, Position,
-    RawBatch, Receipt, Result, Sink, Source, Store, TaskId, Txn,
+    Change, Chunk, CommitRecord, Error, JournalEntry, Lease, Member, Opener, PollLimit, Polled, Position, RawBatch,
+    Receipt, Result, Sink, Source, Store, TaskId, Txn,
 };
 use millstream_engine::codes::THREAD_FAILED;
 
@@ -210,25 +210,6 @@ impl Member for SimMember {
         Ok(())
     }
 
-    fn renew(&mut self) -> Result<Vec<(TaskId, Lease)>> {
-        let mut state = self.cluster.state();
-        let held: Vec<TaskId> = state.owners.iter().filter(|(_, (m, _))| *m == self.member).map(|(t, _)| *t).collect();
-        // What was assigned and not yet heard of comes with its own lease.
-        let member = self.member;
-        let unheard: Vec<TaskId> = state.members.get(&member).map_or(Vec::new(), |m| {
-            let assigned =
-                m.changes.iter().filter_map(|c| if let Change::Assigned(tasks) = c { Some(tasks) } else { None });
-            assigned.flatten().map(|(task, _)| *task).collect()
-        });
-        let mut renewed = Vec::new();
-        for task in held.into_iter().filter(|task| !unheard.contains(task)) {
-            let lease = state.lease();
-            state.owners.insert(task, (member, lease));
-            renewed.push((task, lease));
-        }
-        Ok(renewed)
-    }
-
     fn standbys(&mut self, _copies: usize) -> Result<Option<Vec<TaskId>>> {
         let state = self.cluster.state();
         let others = state.owners.iter().filter(|(_, (owner, _))| *owner != self.member);
@@ -362,7 +343,7 @@ impl Txn for SimTxn<'_> {
 
     fn append(&mut self, topic: &str, partition: u32, chunk: &Arc<Chunk>, records: Range<usize>) -> Result<()> {
         for record in &chunk.records[records] {
-            let (start, length) = record.value;
+            let (start, length) = record.value.unwrap_or_default();
             let value = chunk.data[start as usize..(start + length) as usize].to_vec();
             self.part().records.push(((topic.to_owned(), partition), value));
         }
@@ -379,7 +360,7 @@ impl Txn for SimTxn<'_> {
         Ok(())
     }
 
-    fn commit(self: Box<Self>, _sync: bool) -> Result<Outcome> {
+    fn commit(self: Box<Self>, _sync: bool) -> Result<Vec<TaskId>> {
         let mut state = self.store.cluster.state();
         let member = self.store.process;
         let fault = if state.faults { state.random.below(24) } else { u64::MAX };
@@ -389,8 +370,9 @@ impl Txn for SimTxn<'_> {
             return Err(Error::new(THREAD_FAILED, "the process died"));
         }
         if fault == 1 {
-            state.note("cut off before a commit");
-            return Ok(Outcome::Void(Error::new(THREAD_FAILED, "cut off")));
+            // A writer that was cut off comes back with a new producer; it is late by then.
+            state.note("put out of the group before a commit");
+            state.expire(member);
         }
         let mut lost = Vec::new();
         for part in self.parts {
@@ -421,10 +403,10 @@ impl Txn for SimTxn<'_> {
             return Err(Error::new(THREAD_FAILED, "the process died"));
         }
         if fault == 3 {
-            state.note("cut off after a commit");
-            return Ok(Outcome::Void(Error::new(THREAD_FAILED, "cut off")));
+            state.note("put out of the group after a commit");
+            state.expire(member);
         }
-        Ok(Outcome::Committed { lost })
+        Ok(lost)
     }
 }
 

@@ -303,7 +303,8 @@ fn by_law(
         }
         for (name, chunk) in names.iter().zip(&buffer.chunks) {
             let value = |(start, length): (u32, u32)| chunk.data[start as usize..(start + length) as usize].to_vec();
-            let written: Vec<Written> = chunk.records.iter().map(|record| value(record.value)).collect();
+            let written: Vec<Written> =
+                chunk.records.iter().map(|record| value(record.value.unwrap_or_default())).collect();
             if !written.is_empty() {
                 outputs.insert((name.clone(), partition), written);
             }

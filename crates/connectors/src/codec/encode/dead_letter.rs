@@ -22,9 +22,10 @@ use crate::codec::json::write;
 use crate::codec::{EncodeContext, OutputFormat};
 
 /// The columns of a dead letter, in order.
-pub(crate) const COLUMNS: [&str; 13] = [
+pub(crate) const COLUMNS: [&str; 14] = [
     "pipeline",
     "source",
+    "topic",
     "partition",
     "offset",
     "timestamp_ms",
@@ -120,6 +121,7 @@ impl<'a> Text<'a> {
 struct Values<'a> {
     pipeline: &'a str,
     source: &'a str,
+    topic: Option<&'a str>,
     partition: u32,
     offset: u64,
     timestamp_ms: Option<i64>,
@@ -136,6 +138,7 @@ impl<'a> Values<'a> {
         Self {
             pipeline,
             source,
+            topic: letter.record.batch.topic.as_deref(),
             partition: letter.record.batch.partition(),
             offset: letter.record.offset(),
             timestamp_ms: Some(letter.record.timestamp_ms()).filter(|&time| time != NO_TIMESTAMP),
@@ -164,13 +167,14 @@ impl<'a> Values<'a> {
         Some(String::from_utf8_lossy(&out).into_owned())
     }
 
-    fn texts(&self) -> [Option<Cow<'_, str>>; 13] {
+    fn texts(&self) -> [Option<Cow<'_, str>>; COLUMNS.len()] {
         let plain = |text: &'_ str| Some(Cow::Owned(text.to_owned()));
         let key = self.key.as_ref();
         let payload = self.payload.as_ref();
         [
             Some(self.pipeline.into()),
             Some(self.source.into()),
+            self.topic.map(Cow::Borrowed),
             Some(self.partition.to_string().into()),
             Some(self.offset.to_string().into()),
             self.timestamp_ms.map(|time| time.to_string().into()),
@@ -192,6 +196,9 @@ fn write_json(values: &Values<'_>, out: &mut Vec<u8>) {
     write::string(values.pipeline, out);
     out.extend_from_slice(b",\"source\":");
     write::string(values.source, out);
+    if let Some(topic) = values.topic {
+        Text::Plain(topic).member("topic", out);
+    }
     out.extend_from_slice(format!(",\"partition\":{},\"offset\":{}", values.partition, values.offset).as_bytes());
     if let Some(time) = values.timestamp_ms {
         out.extend_from_slice(format!(",\"timestamp_ms\":{time}").as_bytes());
@@ -223,16 +230,15 @@ fn write_log(values: &Values<'_>, letter: &DeadLetter, chunk: &mut Chunk) {
     let mut add = |name: &str, value: String| headers.push(Header { name: name.to_owned(), value: value.into_bytes() });
     add("ms.pipeline", values.pipeline.to_owned());
     add("ms.source", values.source.to_owned());
-    if let Some(topic) = &record.batch.topic {
-        add("ms.topic", topic.to_string());
+    if let Some(topic) = values.topic {
+        add("ms.topic", topic.to_owned());
     }
     add("ms.partition", values.partition.to_string());
     add("ms.offset", values.offset.to_string());
     add("ms.step", values.step.to_owned());
     add("ms.code", values.code.to_owned());
     add("ms.error", values.error.to_owned());
-    let value = record.value().unwrap_or_default();
-    Records::push(record.key(), value, record.timestamp_ms(), values.partition, headers, chunk);
+    Records::push(record.key(), record.value(), record.timestamp_ms(), values.partition, headers, chunk);
 }
 
 fn schema() -> SchemaRef {

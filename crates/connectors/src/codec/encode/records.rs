@@ -78,7 +78,7 @@ impl Records {
             None => meta.raw(i).0.partition(),
             Some(column) => partition(cells.get(column).and_then(|cells| cells.whole(i)))?,
         };
-        let value = (open.start as u32, (chunk.data.len() - open.start) as u32);
+        let value = Some((open.start as u32, (chunk.data.len() - open.start) as u32));
         chunk.records.push(EncodedRecord {
             key: open.key,
             value,
@@ -106,14 +106,14 @@ impl Records {
     /// A record that is not made of a row's columns.
     pub(crate) fn push(
         key: Option<&[u8]>,
-        value: &[u8],
+        value: Option<&[u8]>,
         timestamp_ms: i64,
         partition: u32,
         headers: Vec<Header>,
         chunk: &mut Chunk,
     ) {
         let key = key.map(|key| append(key, &mut chunk.data));
-        let value = append(value, &mut chunk.data);
+        let value = value.map(|value| append(value, &mut chunk.data));
         chunk.records.push(EncodedRecord { key, value, timestamp_ms, partition, headers });
     }
 }

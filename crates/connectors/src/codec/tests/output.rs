@@ -126,7 +126,7 @@ fn records_of_a_log() {
             String::from_utf8(chunk.data[start as usize..][..length as usize].to_vec()).unwrap()
         };
         assert_eq!(
-            chunk.records.iter().map(|record| part(record.value)).collect::<Vec<_>>(),
+            chunk.records.iter().map(|record| part(record.value.unwrap())).collect::<Vec<_>>(),
             [r#"{"id":"a","n":1}"#, r#"{"id":null,"n":2}"#]
         );
         assert!(chunk.records.iter().all(|record| record.partition == 3 && record.headers.is_empty()));
