@@ -90,6 +90,17 @@ pub enum Start {
     },
 }
 
+impl Start {
+    /// Whether state is lost, with or without the user's leave.
+    pub fn loses(&self) -> bool {
+        match self {
+            Self::Fresh | Self::Stateless { .. } | Self::Refold { .. } => false,
+            Self::Restore { lost, .. } => !lost.is_empty(),
+            Self::Empty { .. } | Self::RefoldEarliest { .. } | Self::Refuse { .. } => true,
+        }
+    }
+}
+
 /// Decides how a task starts.
 pub fn decide(seen: &Seen<'_>) -> Start {
     let Some(commit) = seen.commit else { return Start::Fresh };

@@ -14,7 +14,7 @@ use std::time::Duration;
 use millstream_core::{CommitRecord, Delivery, Error, JournalEntry, Opener, Position, Result, Source, Store, TaskId};
 
 use crate::artifacts;
-use crate::codes::STATE_LOST;
+use crate::codes::{STATE_LOCATION, STATE_LOST};
 use crate::fold::{Fold, Workshop};
 use crate::live::Live;
 use crate::messages::{Cancel, Ready, StartOrder, Started};
@@ -203,7 +203,10 @@ impl Starter {
         let plan = self.plan();
         let steps = plan.fingerprints();
         let mut source = self.opener.open(id)?;
-        let snapshots = if steps.is_empty() { Vec::new() } else { self.load_snapshots(id, commit, &steps) };
+        let (snapshots, mut trouble) = match steps.is_empty() {
+            true => (Vec::new(), None),
+            false => self.load_snapshots(id, commit, &steps),
+        };
         let headers: Vec<_> = snapshots.iter().map(|s| s.header.clone()).collect();
         let earliest = source.earliest()?;
         let mut reaches = |position: &Position| match &earliest {
@@ -224,7 +227,14 @@ impl Starter {
                 Fold::begin(task, source, commit.position.clone(), commit.journal_len, commit.artifacts.clone())?;
             Ok(Some((fold, lossy)))
         };
-        let (mut fold, lossy) = match recovery::decide(&seen) {
+        let start = recovery::decide(&seen);
+        if start.loses()
+            && let Some(error) = trouble.take_if(|error| error.code() == STATE_LOCATION)
+        {
+            // What may be there is not lost because it can't be asked for just now.
+            return Err(error);
+        }
+        let (mut fold, lossy) = match start {
             Start::Fresh | Start::Stateless { .. } => return at_commit(source, false),
             Start::Empty { .. } => return at_commit(source, true),
             Start::Restore { snapshot, lost, .. } => {
@@ -242,7 +252,9 @@ impl Starter {
                 );
                 (self.fold_from_start(id, from, source, commit.journal_len)?, true)
             }
-            Start::Refuse { lack } => return Err(refusal(plan, id, &lack, earliest.as_ref())),
+            Start::Refuse { lack } => {
+                return Err(trouble.into_iter().fold(refusal(plan, id, &lack, earliest.as_ref()), Error::because));
+            }
         };
         drop(snapshots);
         // What was written after the commit that was read belongs to a newer one.
@@ -263,9 +275,15 @@ impl Starter {
         }
     }
 
-    /// Every snapshot up to the first that can serve, newest first. What does not check out is passed over.
-    fn load_snapshots(&self, id: TaskId, commit: &CommitRecord, steps: &BTreeMap<String, String>) -> Vec<Loaded> {
-        let mut snapshots = Vec::new();
+    /// Every snapshot up to the first that can serve, newest first. What does not check out is passed over; the first
+    /// reason of that comes along.
+    fn load_snapshots(
+        &self,
+        id: TaskId,
+        commit: &CommitRecord,
+        steps: &BTreeMap<String, String>,
+    ) -> (Vec<Loaded>, Option<Error>) {
+        let (mut snapshots, mut trouble) = (Vec::new(), None);
         for snapshot in self.workshop.snapshots.load(id) {
             match snapshot {
                 Ok(snapshot) => {
@@ -276,10 +294,13 @@ impl Starter {
                         break;
                     }
                 }
-                Err(error) => tracing::warn!(code = error.code().id, "{error}"),
+                Err(error) => {
+                    tracing::warn!(code = error.code().id, "{error}");
+                    trouble.get_or_insert(error);
+                }
             }
         }
-        snapshots
+        (snapshots, trouble)
     }
 
     fn restore(&self, id: TaskId, chosen: &Loaded, lost: &[String], source: Box<dyn Source>) -> Result<Fold> {

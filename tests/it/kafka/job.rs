@@ -72,7 +72,10 @@ impl Scoring {
             End::Log => ("type: log".to_owned(), format!("topic: {}\n    bounded: true", self.input)),
             End::Files => ("type: file".to_owned(), "path: events.ndjson".to_owned()),
         };
-        let settings = format!("pipeline: {}\n{}", self.pipeline, self.settings);
+        // Copies are for partitions that processes share.
+        let own = |line: &&str| matches!(from, End::Kafka(_)) || !line.starts_with("standby:");
+        let settings: Vec<&str> = self.settings.lines().filter(own).collect();
+        let settings = format!("pipeline: {}\n{}\n", self.pipeline, settings.join("\n"));
         let text = fraud_pipeline(&[
             ("pipeline: fraud\n", &settings),
             ("type: file                        # also: log (the embedded, partitioned log) and stdin", &kind),

@@ -83,6 +83,11 @@ impl Topics {
 }
 
 impl KafkaInput {
+    /// The cluster.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// The group's name, in a pipeline of this name.
     pub(crate) fn group<'a>(&'a self, pipeline: &'a str) -> &'a str {
         self.group.as_deref().unwrap_or(pipeline)

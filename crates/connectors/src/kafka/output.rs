@@ -18,6 +18,13 @@ pub struct KafkaOutput {
     pub(crate) replication: Option<u16>,
 }
 
+impl KafkaOutput {
+    /// The cluster.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+}
+
 /// What decides a record's partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Partitioner {

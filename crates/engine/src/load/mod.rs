@@ -15,6 +15,8 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use millstream_config::decode::Cx;
 use millstream_config::pipeline::{self, Durability, ModelKind, Pipeline};
 use millstream_config::{Diagnostic, Diagnostics, Span, Text};
+use millstream_connectors::codes::KAFKA_UNREACHABLE;
+use millstream_connectors::kafka::{Connection, KafkaInput};
 use millstream_connectors::{Env, SourceSpec, registry};
 use millstream_core::{Delivery, Error, Model, Result};
 use millstream_features::{
@@ -94,6 +96,8 @@ struct Loader<'a> {
     models: BTreeMap<String, Arc<dyn Model>>,
     /// A file was missing, and a plan can't be made without it.
     incomplete: bool,
+    /// Clusters that did not answer: nothing more is asked of them.
+    unreachable: Vec<Connection>,
 }
 
 struct LoadedTable {
@@ -120,6 +124,7 @@ impl<'a> Loader<'a> {
             tables: BTreeMap::new(),
             models: BTreeMap::new(),
             incomplete: false,
+            unreachable: Vec::new(),
         }
     }
 
@@ -243,11 +248,9 @@ impl<'a> Loader<'a> {
         self.nodes.push((source.name.value.clone(), columns_are_known(source).then_some(node)));
         let spec: Arc<dyn SourceSpec> = spec?.into();
         self.check_delivery(spec.delivery(), &format!("source `{}`", source.name.value), source.connector.kind.span);
-        if self.options.connect {
-            match spec.probe(&self.env) {
-                Ok(()) => self.doubts(spec.as_ref(), source.connector.kind.span),
-                Err(error) => self.error(&error, source.connector.kind.span),
-            }
+        let span = source.connector.kind.span;
+        if self.options.connect && self.probe(spec.kafka().map(KafkaInput::connection), span, |env| spec.probe(env)) {
+            self.doubts(spec.as_ref(), span);
         }
         Some(PlannedSource {
             name: source.name.value.clone(),
@@ -259,6 +262,19 @@ impl<'a> Loader<'a> {
             idle_after: source.idle_after.as_ref().map(|d| d.value),
             checks,
         })
+    }
+
+    /// Asks whether a connector's other side is there; `cluster` is where that is, if it is Kafka.
+    fn probe(&mut self, cluster: Option<&Connection>, span: Span, ask: impl FnOnce(&Env) -> Result<()>) -> bool {
+        if cluster.is_some_and(|cluster| self.unreachable.contains(cluster)) {
+            return false;
+        }
+        let Err(error) = ask(&self.env) else { return true };
+        if error.code() == KAFKA_UNREACHABLE {
+            self.unreachable.extend(cluster.cloned());
+        }
+        self.error(&error, span);
+        false
     }
 
     fn table(&mut self, table: &pipeline::Table) {

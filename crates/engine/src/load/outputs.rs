@@ -7,6 +7,7 @@ use millstream_config::codes::{NO_EFFECT, STRUCTURE, WRONG_COLUMN};
 use millstream_config::pipeline::{self, ConnectorSpec};
 use millstream_config::{Diagnostic, Span, suggest};
 use millstream_connectors::codec::OutputFormat;
+use millstream_connectors::kafka::KafkaOutput;
 use millstream_connectors::{EncodeContext, SinkSpec, registry};
 use millstream_core::Delivery;
 use millstream_features::{Projection, plan_projection};
@@ -92,10 +93,9 @@ impl Loader<'_> {
     fn sink(&mut self, connector: &ConnectorSpec, name: &str) -> Option<Box<dyn SinkSpec>> {
         let spec = registry::sink(connector, &mut self.cx)?;
         self.check_delivery(spec.delivery(), &format!("output `{name}`"), connector.kind.span);
-        if self.options.connect
-            && let Err(error) = spec.probe(&self.env)
-        {
-            self.error(&error, connector.kind.span);
+        if self.options.connect {
+            let cluster = spec.kafka().map(KafkaOutput::connection);
+            self.probe(cluster, connector.kind.span, |env| spec.probe(env));
         }
         Some(spec)
     }
