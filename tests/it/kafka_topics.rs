@@ -123,10 +123,13 @@ fn check_asks_the_brokers() {
 }
 
 #[test]
-fn a_cluster_that_is_not_there_is_said_so() {
+fn a_cluster_that_is_not_there_is_said_so_once() {
     let job = Job::new("");
     let run = job.millstream(&["topic", "--brokers", "127.0.0.1:1", "list"]).expect_code(1);
     assert!(run.stderr.contains("MS0544") && run.stderr.contains("refused"), "{}", run.stderr);
+    let checked = Job::new(&pipeline("brokers: \"127.0.0.1:1\"", "in", "out"));
+    let run = checked.millstream(&["check", "pipeline.yaml", "--connect"]).expect_code(3);
+    assert_eq!(run.stderr.matches("MS0544").count() + run.stdout.matches("MS0544").count(), 1, "{}", run.stderr);
 }
 
 /// A token that says who it is for, unsigned.

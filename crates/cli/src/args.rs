@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use model::{InspectArgs, ModelArgs, ModelCommand, ModelFormat, ModelOutput, PredictArgs};
+pub use model::{InspectArgs, ModelArgs, ModelCommand, ModelOutput, PredictArgs};
 use operating::{RESET_EXAMPLES, STATUS_EXAMPLES};
 pub use operating::{ResetArgs, ResetState, ResetTo, StatusArgs};
 

@@ -14,21 +14,7 @@ use std::sync::Arc;
 use millstream_core::{Error, Model, Result};
 
 /// The formats of model files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ModelFormat {
-    /// XGBoost, JSON.
-    XgboostJson,
-    /// XGBoost, Universal Binary JSON.
-    XgboostUbj,
-    /// LightGBM, text.
-    LightgbmText,
-    /// CatBoost, binary (CBM).
-    CatboostCbm,
-    /// CatBoost, JSON.
-    CatboostJson,
-    /// ONNX, of trees.
-    Onnx,
-}
+pub use millstream_trees::Format as ModelFormat;
 
 /// Reads and loads a model file. Without a format it is told from the file's content.
 ///

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, FixedSizeListArray, Float64Array, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field};
 use millstream_core::{Error, Model, ModelInput, OutputKind, Result, Signature};
-use millstream_trees::{Categories, Feature, Format, LoadError, LoadOptions, Output, Rows, Scratch};
+use millstream_trees::{Categories, Feature, LoadError, LoadOptions, Output, Rows, Scratch};
 use sha2::{Digest, Sha256};
 
 use crate::ModelFormat;
@@ -39,14 +39,6 @@ pub(crate) fn parse(
     format: Option<ModelFormat>,
     contributions: bool,
 ) -> Result<millstream_trees::Model> {
-    let format = format.map(|format| match format {
-        ModelFormat::XgboostJson => Format::XgboostJson,
-        ModelFormat::XgboostUbj => Format::XgboostUbj,
-        ModelFormat::LightgbmText => Format::LightgbmText,
-        ModelFormat::CatboostCbm => Format::CatboostCbm,
-        ModelFormat::CatboostJson => Format::CatboostJson,
-        ModelFormat::Onnx => Format::Onnx,
-    });
     let options = LoadOptions { format, contributions, ..LoadOptions::default() };
     millstream_trees::Model::from_bytes(bytes, &options).map_err(|e| refuse(path, e))
 }

@@ -21,6 +21,16 @@ pub enum Format {
 }
 
 impl Format {
+    /// All of them, each with the name that it goes by where people write it, and what it is.
+    pub const NAMES: [(Self, &str, &str); 6] = [
+        (Self::XgboostJson, "xgboost_json", "XGBoost, JSON"),
+        (Self::XgboostUbj, "xgboost_ubj", "XGBoost, Universal Binary JSON"),
+        (Self::LightgbmText, "lightgbm_text", "LightGBM, text"),
+        (Self::CatboostCbm, "catboost_cbm", "CatBoost, binary"),
+        (Self::CatboostJson, "catboost_json", "CatBoost, JSON"),
+        (Self::Onnx, "onnx", "ONNX"),
+    ];
+
     /// The format of a model's bytes.
     ///
     /// # Errors

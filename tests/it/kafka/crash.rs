@@ -184,8 +184,6 @@ fn run(cluster: &Cluster, seed: u64) -> Result<String, String> {
     let began = Instant::now();
     let mut random = Random(seed);
     let workers = 1 + random.next() % 2;
-    let standby = u8::from(random.next().is_multiple_of(3));
-    let settings = format!("{BRISK}workers: {workers}\nstate: state\nstandby: {standby}\n");
     let apart = random.next().is_multiple_of(2);
     let session_ms = [3_000, 6_000][random.next() as usize % 2];
     let group = match random.next() % 4 {
@@ -193,6 +191,8 @@ fn run(cluster: &Cluster, seed: u64) -> Result<String, String> {
         0 => "protocol: consumer".to_owned(),
         _ => format!("session_timeout: {session_ms}ms"),
     };
+    let standby = u8::from(random.next().is_multiple_of(2) && !group.contains("consumer"));
+    let settings = format!("{BRISK}workers: {workers}\nstate: state\nstandby: {standby}\n");
     let scoring = Scoring::new(cluster, PARTITIONS, &settings, &group);
     let acts = plan(&mut random, session_ms);
     println!(

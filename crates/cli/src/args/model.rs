@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
+use millstream_models::ModelFormat;
 
 #[derive(Debug, Args)]
 pub struct ModelArgs {
@@ -36,7 +38,7 @@ pub struct InspectArgs {
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// The format of the file, where it is not to be told from its content
-    #[arg(long, value_enum, value_name = "FORMAT")]
+    #[arg(long, value_parser = model_format(), value_name = "FORMAT")]
     pub format: Option<ModelFormat>,
     /// Print JSON instead of text
     #[arg(long)]
@@ -52,29 +54,20 @@ pub struct PredictArgs {
     #[arg(long, short, value_name = "FILE")]
     pub input: PathBuf,
     /// The format of the model file, where it is not to be told from its content
-    #[arg(long, value_enum, value_name = "FORMAT")]
+    #[arg(long, value_parser = model_format(), value_name = "FORMAT")]
     pub format: Option<ModelFormat>,
     /// What is written for each row
     #[arg(long, short, value_enum, default_value_t = ModelOutput::Prediction)]
     pub output: ModelOutput,
 }
 
-/// The formats as pipeline files call them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum ModelFormat {
-    /// XGBoost, JSON
-    XgboostJson,
-    /// XGBoost, Universal Binary JSON
-    XgboostUbj,
-    /// LightGBM, text
-    LightgbmText,
-    /// CatBoost, binary
-    CatboostCbm,
-    /// CatBoost, JSON
-    CatboostJson,
-    /// ONNX
-    Onnx,
+/// The formats, by the names that pipeline files call them.
+fn model_format() -> impl TypedValueParser<Value = ModelFormat> {
+    let names = ModelFormat::NAMES.map(|(_, name, what)| PossibleValue::new(name).help(what));
+    PossibleValuesParser::new(names).try_map(|name| {
+        let found = ModelFormat::NAMES.into_iter().find(|(_, known, _)| *known == name);
+        found.map(|(format, _, _)| format).ok_or("no such format")
+    })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

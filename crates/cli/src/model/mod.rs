@@ -8,9 +8,9 @@ mod row;
 
 use std::path::Path;
 
-use millstream_models::{ModelFormat as Format, Opened};
+use millstream_models::{ModelFormat, Opened};
 
-use crate::args::{ModelArgs, ModelCommand, ModelFormat};
+use crate::args::{ModelArgs, ModelCommand};
 use crate::failure::Outcome;
 
 /// `millstream model ...`
@@ -22,13 +22,5 @@ pub fn model(args: &ModelArgs) -> Outcome {
 }
 
 fn open(file: &Path, format: Option<ModelFormat>, contributions: bool) -> Outcome<Opened> {
-    let format = format.map(|format| match format {
-        ModelFormat::XgboostJson => Format::XgboostJson,
-        ModelFormat::XgboostUbj => Format::XgboostUbj,
-        ModelFormat::LightgbmText => Format::LightgbmText,
-        ModelFormat::CatboostCbm => Format::CatboostCbm,
-        ModelFormat::CatboostJson => Format::CatboostJson,
-        ModelFormat::Onnx => Format::Onnx,
-    });
     Ok(millstream_models::open(file, format, contributions)?)
 }

@@ -17,7 +17,7 @@ use super::source::{Reader, topic_gone};
 use super::store::{KafkaStore, Keeps};
 use super::{Cluster, KafkaInput};
 use crate::backend::{Backend, SoleOwner};
-use crate::codes::{KAFKA_INSTANCE, KAFKA_MEMBER};
+use crate::codes::KAFKA_INSTANCE;
 use crate::env::Env;
 use crate::spec::SourceSpec;
 
@@ -150,7 +150,7 @@ impl Backend for KafkaBackend {
     fn store(&self, worker: u32) -> Result<Arc<dyn Store>> {
         let lane = self.lane(worker)?;
         let keeps = match &self.input {
-            Some(input) => Keeps::Offsets { group: lane.group.clone(), input: input.clone() },
+            Some(input) => Keeps::Offsets { group: lane.group.clone(), input: Box::new(input.clone()) },
             None => Keeps::Records,
         };
         let (clients, cluster) = (self.clients.clone(), self.cluster.clone());
@@ -166,13 +166,8 @@ impl Backend for KafkaBackend {
         let lane = self.lane(worker)?;
         let client = self.clients.member(input, worker)?;
         let opener = Arc::new(KafkaOpener::new(input.clone(), self.names.clone(), lane.reader.clone()));
-        let topics = input.topics.subscription();
-        if topics.is_empty() {
-            return Err(Error::new(KAFKA_MEMBER, "the source names no topic"));
-        }
-        let group = input.group(self.env.pipeline());
         let asker = lane.reader.client.clone();
-        let member = KafkaMember::join(client, asker, group, &topics, input.bounded, lane.group.clone(), opener)?;
-        Ok(Box::new(member))
+        let pipeline = self.env.pipeline();
+        Ok(Box::new(KafkaMember::join(client, asker, input, pipeline, lane.group.clone(), opener)?))
     }
 }

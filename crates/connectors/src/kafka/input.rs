@@ -88,6 +88,11 @@ impl KafkaInput {
         &self.connection
     }
 
+    /// Whether the members of the group can be known to each other: `standby:` and `bounded:` go by that.
+    pub fn members_are_known(&self) -> bool {
+        self.protocol == Protocol::Classic
+    }
+
     /// The group's name, in a pipeline of this name.
     pub(crate) fn group<'a>(&'a self, pipeline: &'a str) -> &'a str {
         self.group.as_deref().unwrap_or(pipeline)

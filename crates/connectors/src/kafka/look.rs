@@ -69,7 +69,9 @@ fn store(
     let clients = Arc::new(Clients { env: env.clone(), connection: cluster.connection.clone(), instance });
     let reader = clients.reader_of(input, patience)?;
     let keeps = match input {
-        Some(input) => Keeps::Offsets { group: Arc::new(GroupState::new(names.clone())), input: input.clone() },
+        Some(input) => {
+            Keeps::Offsets { group: Arc::new(GroupState::new(names.clone())), input: Box::new(input.clone()) }
+        }
         None => Keeps::Records,
     };
     let journal = Arc::new(Journal::new(env.pipeline(), input.is_none(), delivery));

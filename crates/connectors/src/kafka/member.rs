@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use millstream_core::{Change, Error, Member, Opener, Result, TaskId};
 
+use super::KafkaInput;
 use super::group::GroupState;
 use super::native::{Client, Code, Event, Failure, GroupMetadata, PartitionList, Queue, TopicState};
 use super::source::{LOOK, MISSING_MAX, passes, topic_gone};
@@ -50,6 +51,7 @@ pub(super) struct KafkaMember {
     missing: Option<(String, Instant)>,
     /// A run ends when the tasks it was given have ended.
     bounded: bool,
+    others_are_known: bool,
     /// The group assigned nothing of a bounded input: when to ask whether others have it.
     ask_at: Option<Instant>,
     left: bool,
@@ -65,15 +67,18 @@ impl KafkaMember {
     pub(super) fn join(
         client: Arc<Client>,
         asker: Arc<Client>,
-        group_name: &str,
-        topics: &[String],
-        bounded: bool,
+        input: &KafkaInput,
+        pipeline: &str,
         group: Arc<GroupState>,
         opener: Arc<dyn Opener>,
     ) -> Result<Self> {
+        let topics = input.topics.subscription();
+        if topics.is_empty() {
+            return Err(Error::new(KAFKA_MEMBER, "the source names no topic"));
+        }
         let queue = Queue::of_consumer(&client)
             .ok_or_else(|| Error::new(KAFKA_MEMBER, "the consumer group can't be joined: its queue is missing"))?;
-        client.subscribe(topics).map_err(refused)?;
+        client.subscribe(&topics).map_err(refused)?;
         group.set_member(Some(client.clone()));
         Ok(Self {
             queue,
@@ -86,12 +91,13 @@ impl KafkaMember {
             regained: Vec::new(),
             given_again: None,
             missing: None,
-            bounded,
+            bounded: input.bounded,
+            others_are_known: input.members_are_known(),
             ask_at: None,
             left: false,
             said: None,
             asker,
-            group_name: group_name.to_owned(),
+            group_name: input.group(pipeline).to_owned(),
             standbys: Standbys::default(),
         })
     }
@@ -122,6 +128,10 @@ impl KafkaMember {
         let now = Instant::now();
         if self.ask_at.is_none_or(|at| now < at) {
             return false;
+        }
+        if !self.others_are_known {
+            self.ask_at = None;
+            return true;
         }
         self.ask_at = Some(now + ASK_EVERY);
         self.standbys.ask(&self.asker, &self.group_name);

@@ -31,7 +31,7 @@ impl Standbys {
         let (client, group) = (client.clone(), group.to_owned());
         let thread = std::thread::Builder::new().name("standbys".to_owned());
         let spawned = thread.spawn(move || {
-            match native::members(&client, &group, WAIT) {
+            match native::classic_members(&client, &group, WAIT) {
                 Ok(found) => *members.lock().unwrap_or_else(PoisonError::into_inner) = Some(found),
                 Err(failure) => tracing::debug!(target: "kafka", "the group can't say who its members are: {failure}"),
             }

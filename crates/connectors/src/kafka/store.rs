@@ -34,7 +34,7 @@ const INIT_CALL: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(super) enum Keeps {
     /// In the offsets of the input's group.
-    Offsets { group: Arc<GroupState>, input: KafkaInput },
+    Offsets { group: Arc<GroupState>, input: Box<KafkaInput> },
     /// In the journal topic.
     Records,
 }

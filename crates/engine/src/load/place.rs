@@ -26,11 +26,19 @@ impl Loader<'_> {
     ) -> Option<Choice> {
         let sinks: Vec<(&str, &dyn SinkSpec)> =
             outputs.iter().chain(dead_letters).map(|o| (o.name.as_str(), o.spec.as_ref())).collect();
-        if self.pipeline.standby.value > 0 && source.spec.kafka().is_none() {
-            let message =
-                "`standby` has no effect here: only the partitions of a Kafka source are shared out to processes";
-            let span = self.pipeline.standby.span;
-            self.cx.push(Diagnostic::error(NO_EFFECT, span, message).help("remove `standby`"));
+        let useless = match source.spec.kafka() {
+            None => Some((
+                "`standby` has no effect here: only the partitions of a Kafka source are shared out to processes",
+                "remove `standby`",
+            )),
+            Some(input) if !input.members_are_known() => Some((
+                "`standby` has no effect with `protocol: consumer`: its members can't be known to each other yet",
+                "use `protocol: classic`, or remove `standby`",
+            )),
+            Some(_) => None,
+        };
+        if let Some((message, help)) = useless.filter(|_| self.pipeline.standby.value > 0) {
+            self.cx.push(Diagnostic::error(NO_EFFECT, self.pipeline.standby.span, message).help(help));
         }
         match backend::choose(source.spec.as_ref(), &sinks, self.pipeline.delivery.value) {
             Ok(choice) => Some(choice),

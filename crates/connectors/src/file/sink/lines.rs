@@ -4,17 +4,16 @@
 //! checksum); only after the commit is it appended to the visible file. So a reader never sees a row that is not
 //! committed, and what a crash cut short is completed from the staging file.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use millstream_core::{Chunk, Error, Receipt, Result, Sink, TaskId, Txn};
+use millstream_core::{Chunk, Receipt, Result, Sink, TaskId, Txn};
 use serde::{Deserialize, Serialize};
 
 use super::disk;
 use super::naming::{staged_path, task_path};
-use crate::codes::{OUTPUT_MOVED, OUTPUT_UNWRITABLE};
+use super::tasks::{PerTask, not_recovered};
 use crate::env::Env;
 
 /// What a commit says of a file: the place of the last bytes that were added to it.
@@ -31,9 +30,7 @@ pub(super) struct LinesReceipt {
 
 /// The files of one output, one a task.
 pub(crate) struct LinesSink {
-    outputs: BTreeMap<TaskId, Output>,
-    make: Box<dyn Fn(TaskId) -> Output + Send>,
-    tasks: Option<u32>,
+    outputs: PerTask<Output>,
     sync: bool,
 }
 
@@ -72,22 +69,7 @@ impl LinesSink {
                 name,
             }
         };
-        Self { outputs: BTreeMap::new(), make: Box::new(make), tasks, sync }
-    }
-
-    fn make(&self, task: TaskId) -> Result<Output> {
-        match self.tasks {
-            Some(tasks) if task.partition >= tasks => Err(Error::new(
-                OUTPUT_MOVED,
-                format!("the last commit has a task {task}, but the input now has {tasks} partitions"),
-            )
-            .help("put the old number of partitions back, or begin anew with `--fresh`")),
-            _ => Ok((self.make)(task)),
-        }
-    }
-
-    fn output(&mut self, task: TaskId) -> Result<&mut Output> {
-        self.outputs.get_mut(&task).ok_or_else(|| not_recovered(&format!("the output of task {task}")))
+        Self { outputs: PerTask::new(tasks, make), sync }
     }
 }
 
@@ -99,7 +81,7 @@ pub(super) fn discard(env: &Env, receipt: &LinesReceipt) -> Result<()> {
 
 impl Sink for LinesSink {
     fn recover(&mut self, task: TaskId, committed: Option<&Receipt>) -> Result<()> {
-        let mut output = self.make(task)?;
+        let mut output = self.outputs.make(task)?;
         match committed {
             Some(receipt) => {
                 let receipt: LinesReceipt = disk::parse(receipt, &output.name)?;
@@ -110,14 +92,14 @@ impl Sink for LinesSink {
             }
             None => output.begin(self.sync)?,
         }
-        self.outputs.insert(task, output);
+        self.outputs.all.insert(task, output);
         Ok(())
     }
 
     /// Staging a task again before `publish` replaces what was staged: its commit failed.
     fn stage(&mut self, task: TaskId, chunk: Chunk, _txn: &mut dyn Txn) -> Result<Receipt> {
         let sync = self.sync;
-        let output = self.output(task)?;
+        let output = self.outputs.get(task)?;
         output.pending = None;
         if chunk.data.is_empty() {
             return disk::receipt(&output.committed);
@@ -138,7 +120,7 @@ impl Sink for LinesSink {
 
     fn publish(&mut self, lost: &[TaskId]) -> Result<()> {
         let sync = self.sync;
-        for (task, output) in &mut self.outputs {
+        for (task, output) in &mut self.outputs.all {
             if lost.contains(task) {
                 output.pending = None;
             }
@@ -148,17 +130,13 @@ impl Sink for LinesSink {
     }
 
     fn release(&mut self, task: TaskId) -> Result<()> {
-        self.outputs.remove(&task).map_or(Ok(()), |mut output| output.finish())
+        self.outputs.all.remove(&task).map_or(Ok(()), |mut output| output.finish())
     }
 
     /// A CSV without rows has a header all the same. No commit knows it; the next run writes it again.
     fn finish(&mut self) -> Result<()> {
-        self.outputs.values_mut().try_for_each(Output::finish)
+        self.outputs.all.values_mut().try_for_each(Output::finish)
     }
-}
-
-pub(super) fn not_recovered(name: &str) -> Error {
-    Error::new(OUTPUT_UNWRITABLE, format!("`{name}` was written to before it was recovered"))
 }
 
 impl Output {

@@ -7,6 +7,7 @@ mod disk;
 mod lines;
 mod naming;
 mod parts;
+mod tasks;
 
 use millstream_core::{Receipt, Result};
 

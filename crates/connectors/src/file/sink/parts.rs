@@ -5,7 +5,6 @@
 //! are complete and committed, the part is written under a hidden name, synced, and renamed to its own. When the
 //! run ends well, the last part is written too; a later run that adds rows to it writes it again.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -17,10 +16,10 @@ use millstream_core::{Chunk, Error, Receipt, Result, Sink, TaskId, Txn};
 use serde::{Deserialize, Serialize};
 
 use super::disk;
-use super::lines::not_recovered;
 use super::naming::{part_number, part_path, staged_path, task_path};
+use super::tasks::{PerTask, not_recovered};
 use crate::codec::parquet::{StagedReader, write_parquet};
-use crate::codes::{OUTPUT_MOVED, STAGED_DAMAGED};
+use crate::codes::STAGED_DAMAGED;
 use crate::env::Env;
 
 /// The staged rows of one part.
@@ -50,9 +49,7 @@ pub(super) struct PartsReceipt {
 
 /// The part files of one output.
 pub(crate) struct PartsSink {
-    outputs: BTreeMap<TaskId, Output>,
-    make: Box<dyn Fn(TaskId) -> Output + Send>,
-    tasks: Option<u32>,
+    outputs: PerTask<Output>,
     sync: bool,
 }
 
@@ -92,22 +89,7 @@ impl PartsSink {
                 name,
             }
         };
-        Self { outputs: BTreeMap::new(), make: Box::new(make), tasks, sync }
-    }
-
-    fn make(&self, task: TaskId) -> Result<Output> {
-        match self.tasks {
-            Some(tasks) if task.partition >= tasks => Err(Error::new(
-                OUTPUT_MOVED,
-                format!("the last commit has a task {task}, but the input now has {tasks} partitions"),
-            )
-            .help("put the old number of partitions back, or begin anew with `--fresh`")),
-            _ => Ok((self.make)(task)),
-        }
-    }
-
-    fn output(&mut self, task: TaskId) -> Result<&mut Output> {
-        self.outputs.get_mut(&task).ok_or_else(|| not_recovered(&format!("the output of task {task}")))
+        Self { outputs: PerTask::new(tasks, make), sync }
     }
 }
 
@@ -136,7 +118,7 @@ fn hidden(path: &Path) -> PathBuf {
 
 impl Sink for PartsSink {
     fn recover(&mut self, task: TaskId, committed: Option<&Receipt>) -> Result<()> {
-        let mut output = self.make(task)?;
+        let mut output = self.outputs.make(task)?;
         match committed {
             Some(receipt) => {
                 let receipt: PartsReceipt = disk::parse(receipt, &output.name)?;
@@ -147,14 +129,14 @@ impl Sink for PartsSink {
             }
             None => output.begin()?,
         }
-        self.outputs.insert(task, output);
+        self.outputs.all.insert(task, output);
         Ok(())
     }
 
     /// Staging a task again before `publish` replaces what was staged: its commit failed.
     fn stage(&mut self, task: TaskId, chunk: Chunk, _txn: &mut dyn Txn) -> Result<Receipt> {
         let sync = self.sync;
-        let output = self.output(task)?;
+        let output = self.outputs.get(task)?;
         let (open, closed) = output.stage(chunk, sync)?;
         let receipt = PartsReceipt { file: output.name.clone(), columns: output.columns, open, closed: closed.clone() };
         let text = disk::receipt(&receipt)?;
@@ -163,7 +145,7 @@ impl Sink for PartsSink {
     }
 
     fn publish(&mut self, lost: &[TaskId]) -> Result<()> {
-        for (task, output) in &mut self.outputs {
+        for (task, output) in &mut self.outputs.all {
             if lost.contains(task) {
                 output.pending = None;
             }
@@ -177,12 +159,12 @@ impl Sink for PartsSink {
     }
 
     fn release(&mut self, task: TaskId) -> Result<()> {
-        self.outputs.remove(&task).map_or(Ok(()), |output| output.finish(self.sync))
+        self.outputs.all.remove(&task).map_or(Ok(()), |output| output.finish(self.sync))
     }
 
     fn finish(&mut self) -> Result<()> {
         // The rows stay staged: if the pipeline goes on later, the part grows.
-        self.outputs.values().try_for_each(|output| output.finish(self.sync))
+        self.outputs.all.values().try_for_each(|output| output.finish(self.sync))
     }
 }
 

@@ -9,6 +9,7 @@
 //! - No slice into librdkafka's memory outlives the message, list or event it is in.
 
 mod admin;
+mod classic;
 mod client;
 mod error;
 mod event;
@@ -18,6 +19,7 @@ mod producer;
 mod queue;
 
 pub(super) use admin::{property_names, set_token};
+pub(super) use classic::classic_members;
 pub(super) use client::{Client, Context, Kind, TopicState};
 pub(super) use error::{Code, Failure};
 pub(super) use event::{Delivery, Event};
