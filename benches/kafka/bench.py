@@ -338,9 +338,14 @@ def recovery(arguments, broker, system, size_gb):
             first = first or time.monotonic() - killed
             if partitions == 4:
                 break
-        return {"size_gb": size_gb, "events": count, "changelogs_mb": round(changelogs / 1e6), "files_mb": round(files / 1e6),
-                "first_output_s": round(first, 2), "all_partitions_s": round(time.monotonic() - killed, 2),
-                "cpu_s": round(instance.cpu(), 2), "memory_mb": memory_mb(instance.process.pid)}
+        run = {"size_gb": size_gb, "events": count, "changelogs_mb": round(changelogs / 1e6), "files_mb": round(files / 1e6),
+               "first_output_s": round(first, 2), "all_partitions_s": round(time.monotonic() - killed, 2),
+               "cpu_s": round(instance.cpu(), 2), "memory_mb": memory_mb(instance.process.pid)}
+        if system.shares:
+            feeder.kill()
+            feeder.wait()
+            run["moved_max_ms"] = moved(arguments, broker, system, instance, source, target, rest)
+        return run
     finally:
         for process in [feeder, watch.process]:
             if process:
@@ -350,11 +355,35 @@ def recovery(arguments, broker, system, size_gb):
         rest.unlink(missing_ok=True)
 
 
+def moved(arguments, broker, system, instance, source, target, events):
+    """A second process takes half of the partitions over while events come: the longest that an event waited."""
+    second = None
+    measuring = subprocess.Popen(
+        [arguments.tools, "latency", "--brokers", broker.address, "--in", source, "--out", target, "--events", events,
+         "--first", str(FEED_EVENTS // 2), "--rate", str(FEED_RATE), "--warmup", "0", "--seconds", str(MOVE_S), "--offsets",
+         ",".join(map(str, broker.ends(target)))], stdout=subprocess.PIPE, text=True)
+    try:
+        time.sleep(MOVE_AFTER_S)
+        second = Instance(arguments, broker, system, instance.folder, source, target)
+        seen = json.loads(measuring.communicate(timeout=STUCK_S)[0])
+        if seen["missing"] or seen["twice"]:
+            raise SystemExit(f"events are missing or twice after partitions moved: {seen}")
+        return seen["max_ms"]
+    finally:
+        measuring.kill()
+        if second:
+            second.cpu()
+            second.stop()
+
+
 # What an event takes in the changelogs of Kafka Streams, both of them: the size of state is given in these.
 BYTES_OF_STATE = 74
 # What comes before and after the kill.
 FEED_RATE = 200
 FEED_EVENTS = 200_000
+# How long events come while partitions move, and how long before the second process starts.
+MOVE_S = 30
+MOVE_AFTER_S = 10
 # Between the first event at that rate and the kill, so that a periodic snapshot has been written where there is one.
 SETTLE_S = 10
 

@@ -127,11 +127,13 @@ def recovery(systems):
         for run in s["recovery"]:
             rows.append([f"{run['size_gb']:g} GB", f"{run['events']:,}", s["name"], f"{run['first_output_s']:.1f}",
                          f"{run['all_partitions_s']:.1f}", f"{run['cpu_s']:.1f}", f"{run['files_mb']:,}",
-                         f"{run['memory_mb']:,}"])
+                         f"{run['memory_mb']:,}", f"{run['moved_max_ms'] / 1e3:.1f}" if "moved_max_ms" in run else ""])
     rows.sort(key=lambda row: float(row[0].split()[0]))
     return rows and table(["state", "events in windows", "system", "first new output, s", "all partitions, s", "CPU-s",
-                           "files, MB", "memory, MB"], rows) + """
+                           "files, MB", "memory, MB", "longest wait while half move, s"], rows) + """
 
 `kill -9` while 200 events come in a second, and the same command again at once: until the first new committed output, and until
 there is one from each partition. The size of the state is that of Kafka Streams' changelogs; all have the same events. Kafka
-Streams restarts as a static member of its group: without that, the dead one's session of 45 s has to end first."""
+Streams restarts as a static member of its group, Millstream too: without that, the dead one's session has to end first. Then a
+second process starts and takes two of the four partitions over, while 200 events come in a second: the longest that any
+of them waited for its output."""

@@ -16,6 +16,7 @@ class System:
     name: str
     job: str  # pass or fraud
     command: callable  # (folder, brokers, input topic, output topic) -> command
+    shares: bool = False  # the same command again is a second process with a share of the partitions
 
 
 def all_systems(arguments):
@@ -46,9 +47,9 @@ def all_systems(arguments):
 
     return [
         System("raw librdkafka", "pass", raw),
-        System("Millstream", "pass", millstream("pass")),
+        System("Millstream", "pass", millstream("pass"), shares=True),
         System("Kafka Streams", "pass", streams("pass", 100, "none")),
-        System("Millstream", "fraud", millstream("fraud")),
+        System("Millstream", "fraud", millstream("fraud"), shares=True),
         System("Kafka Streams, RocksDB, commit 100 ms", "fraud", streams("fraud", 100, "rocksdb")),
         System("Kafka Streams, RocksDB, commit 50 ms", "fraud", streams("fraud", 50, "rocksdb")),
         System("Kafka Streams, in memory, commit 100 ms", "fraud", streams("fraud", 100, "memory")),

@@ -228,25 +228,3 @@ fn nothing_to_commit_costs_nothing() {
     let worker = rig.process().worker();
     assert!(worker.store.begin().commit(false).unwrap().is_empty());
 }
-
-#[test]
-#[ignore = "measures"]
-fn how_long_commits_take() {
-    let rig = Rig::new(cluster(), 1, "");
-    rig.feed(0..600, 1, Transaction::None);
-    let mut worker = rig.process().worker();
-    worker.run_until("the assignment", |worker, _| !worker.tasks.is_empty());
-    let mut times = Vec::new();
-    for gap_ms in [0u64, 5, 20, 60] {
-        times.clear();
-        while times.len() < 100 {
-            std::thread::sleep(std::time::Duration::from_millis(gap_ms));
-            let began = Instant::now();
-            if worker.epoch(1) > 0 {
-                times.push(began.elapsed().as_secs_f64() * 1e3);
-            }
-        }
-        times.sort_by(f64::total_cmp);
-        eprintln!("gap {gap_ms} ms: p50 {:.2} p90 {:.2} p99 {:.2} ms", times[50], times[90], times[98]);
-    }
-}

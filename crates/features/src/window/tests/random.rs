@@ -254,8 +254,13 @@ fn case(seed: u64, count: usize) {
     }
 }
 
+/// `MILLSTREAM_WINDOW_CASES` lengthens the search.
+fn cases() -> u32 {
+    std::env::var("MILLSTREAM_WINDOW_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(400)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn equals_the_definition(seed in any::<u64>(), count in 1usize..120) {
@@ -268,15 +273,5 @@ proptest! {
 fn equals_the_definition_on_long_windows() {
     for seed in 0..6 {
         case(seed, 700);
-    }
-}
-
-/// For hunts by hand: `CASES=100000 cargo test -p millstream-features --release -- --ignored hunt`.
-#[test]
-#[ignore = "as long as one likes"]
-fn hunt() {
-    let cases = std::env::var("CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1000);
-    for seed in 0..cases {
-        case(seed * 7919, 1 + (seed % 150) as usize);
     }
 }
