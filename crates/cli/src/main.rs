@@ -13,6 +13,7 @@ mod http;
 mod init;
 mod log;
 mod logging;
+mod memory;
 mod model;
 mod output;
 mod pages;
@@ -34,11 +35,8 @@ use clap::{CommandFactory, Parser};
 use crate::args::{Cli, Command};
 use crate::failure::{Exit, Outcome};
 
-/// Cheaper than the system's where many threads make and drop record batches.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    memory::init();
     failure::install_panic_hook();
     let outcome = std::panic::catch_unwind(|| command(&Cli::parse().command));
     match outcome {

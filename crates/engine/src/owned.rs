@@ -185,8 +185,7 @@ impl OwnedTask {
         if self.opened.is_none() && self.journal.is_empty() && !snapshot {
             return;
         }
-        let outputs = self.buffer.chunks.len();
-        let buffer = std::mem::replace(&mut self.buffer, EpochBuffer::new(outputs));
+        let buffer = self.buffer.take();
         around.live.dead_letters.fetch_add(buffer.dead_letters, Ordering::Relaxed);
         around.live.late_dropped.fetch_add(buffer.late_dropped, Ordering::Relaxed);
         let state = snapshot.then(|| self.cutter.cut(&mut self.task));

@@ -58,6 +58,13 @@ impl EpochBuffer {
         Self { chunks: (0..outputs).map(|_| Chunk::default()).collect(), ..Self::default() }
     }
 
+    /// Takes what is there, and leaves room for about as much again: the next epoch need not grow into it.
+    pub fn take(&mut self) -> Self {
+        let room = |chunk: &Chunk| Chunk { data: Vec::with_capacity(chunk.data.len()), ..Chunk::default() };
+        let next = Self { chunks: self.chunks.iter().map(room).collect(), ..Self::default() };
+        std::mem::replace(self, next)
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.chunks.iter().map(|c| c.data.len()).sum()
