@@ -1,14 +1,9 @@
-//! Embeds the pages of `docs/errors/` as a table, so that `millstream error CODE` works without the sources; strips the binary.
+//! Embeds the pages of `docs/errors/` as a table, so that `millstream error CODE` works without the sources.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 fn main() -> std::io::Result<()> {
-    // A package with a profile of its own keeps its symbols in spite of cargo's `strip`: a quarter of the binary.
-    let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|found| found == value);
-    if is("PROFILE", "release") && is("CARGO_CFG_TARGET_OS", "linux") {
-        println!("cargo:rustc-link-arg-bins=-s");
-    }
     // Asked for now and not when this was compiled: two checkouts may share a target folder.
     let here =
         std::env::var_os("CARGO_MANIFEST_DIR").ok_or_else(|| std::io::Error::other("cargo sets CARGO_MANIFEST_DIR"))?;

@@ -84,21 +84,29 @@ impl Journal {
         let _one = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let has = reader.partitions(&self.topic)?.unwrap_or(0);
         if has < partitions {
-            match has {
-                0 => {
-                    let policy = match self.with_commits {
-                        true => "compact,delete",
-                        false => "delete",
-                    };
-                    let config = [("cleanup.policy", policy), ("retention.ms", "-1"), ("retention.bytes", "-1")];
-                    ops()?.create(&self.topic, partitions, None, &config)?;
+            while let Err(error) = self.extend(&ops()?, has, partitions) {
+                if error.code() != KAFKA_UNREACHABLE || reader.patience.is_over() {
+                    return Err(error);
                 }
-                _ => ops()?.grow(&self.topic, partitions)?,
+                tracing::warn!(target: "kafka", "waiting for the journal's topic: {error}");
             }
             self.await_partitions(reader, partitions)?;
         }
         self.partitions.fetch_max(has.max(partitions), Ordering::AcqRel);
         Ok(())
+    }
+
+    /// Gives the topic as many partitions.
+    fn extend(&self, ops: &Ops, has: u32, partitions: u32) -> Result<()> {
+        if has > 0 {
+            return ops.grow(&self.topic, partitions);
+        }
+        let policy = match self.with_commits {
+            true => "compact,delete",
+            false => "delete",
+        };
+        let config = [("cleanup.policy", policy), ("retention.ms", "-1"), ("retention.bytes", "-1")];
+        ops.create(&self.topic, partitions, None, &config)
     }
 
     fn await_partitions(&self, reader: &Reader, partitions: u32) -> Result<()> {

@@ -146,8 +146,18 @@ impl Ops {
 }
 
 fn done<T>(result: KafkaResult<T>, what: &str) -> Result<T> {
-    result.map_err(|e| {
-        Error::new(KAFKA_REFUSED, what).help("look at the rights of this user, and the broker's log").because(e)
+    result.map_err(|e| match e.rdkafka_error_code() {
+        Some(
+            Code::OperationTimedOut
+            | Code::RequestTimedOut
+            | Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::NotController,
+        ) => {
+            let what = format!("{what}: the brokers do not answer");
+            Error::new(KAFKA_UNREACHABLE, what).help("look whether the brokers can be reached").because(e)
+        }
+        _ => Error::new(KAFKA_REFUSED, what).help("look at the rights of this user, and the broker's log").because(e),
     })
 }
 
