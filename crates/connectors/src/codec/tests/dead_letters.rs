@@ -100,5 +100,5 @@ fn staged_for_parquet() {
     let chunk = write(&samples(), OutputFormat::Parquet, false);
     let batches: Vec<RecordBatch> = parquet::StagedReader::new(chunk.data.as_slice()).map(Result::unwrap).collect();
     assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 3);
-    assert_eq!(batches[0].num_columns(), 13);
+    assert_eq!(batches[0].num_columns(), 14);
 }
