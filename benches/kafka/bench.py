@@ -312,7 +312,8 @@ def recovery(arguments, broker, system, size_gb):
         generating = subprocess.Popen([*generator, "--events", str(count + FEED_EVENTS)], stdout=subprocess.PIPE)
         subprocess.run(["tail", "-n", str(FEED_EVENTS)], stdin=generating.stdout, stdout=file, check=True)
         generating.wait()
-    name = f"recovery-{system.name}-{size_gb}".replace(" ", "-").replace(",", "").lower()
+    # A topic may have a dot in its name, a pipeline may not.
+    name = f"recovery-{system.name}-{size_gb}".replace(" ", "-").replace(",", "").replace(".", "_").lower()
     # Of the outputs only the newest are kept: the disk is for the state.
     instance, watch, source, target, before = start(arguments, broker, system, name, load,
                                                     **{"segment.bytes": "67108864", "retention.bytes": "268435456"})
@@ -385,7 +386,7 @@ FEED_EVENTS = 200_000
 MOVE_S = 30
 MOVE_AFTER_S = 10
 # Between the first event at that rate and the kill, so that a periodic snapshot has been written where there is one.
-SETTLE_S = 10
+SETTLE_S = 70
 
 
 def machine():
