@@ -27,6 +27,8 @@ use crate::look::Owner;
 
 /// After this, the broker ends a transaction by itself: how long a crash can hold up whoever takes over.
 pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// A member learns of a rebalance by its next heartbeat, and a partition that moves waits for two of them.
+const HEARTBEAT_MAX: Duration = Duration::from_millis(500);
 /// How often lines of one kind are logged.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 /// Kinds of lines that are told apart.
@@ -94,7 +96,8 @@ impl Clients {
                 config.set("group.protocol", "classic").set("partition.assignment.strategy", "cooperative-sticky");
                 let timeout_ms = input.session_timeout().as_millis();
                 config.set("session.timeout.ms", timeout_ms.to_string());
-                config.set("heartbeat.interval.ms", (timeout_ms / 15).max(1).to_string());
+                let heartbeat_ms = (timeout_ms / 15).clamp(1, HEARTBEAT_MAX.as_millis());
+                config.set("heartbeat.interval.ms", heartbeat_ms.to_string());
             }
         }
         if input.static_membership {
