@@ -193,15 +193,27 @@ fn drive(
         live.stop();
     };
     let ended: Vec<(Stages, Option<Duration>)> = thread::scope(|scope| {
-        let writing = scope.spawn(move || write_snapshots(&snapshots_out, snapshots, keep));
-        let starting: Vec<_> =
-            lanes.starters.into_iter().map(|mut starter| scope.spawn(move || starter.run())).collect();
+        let writing = scope.spawn(move || {
+            let _guard = StopIfPanicking(live);
+            write_snapshots(&snapshots_out, snapshots, keep);
+        });
+        let starting: Vec<_> = lanes
+            .starters
+            .into_iter()
+            .map(|mut starter| {
+                scope.spawn(move || {
+                    let _guard = StopIfPanicking(live);
+                    starter.run();
+                })
+            })
+            .collect();
         let committing: Vec<_> = lanes
             .committers
             .into_iter()
             .map(|mut committer| {
                 let fail = &fail;
                 scope.spawn(move || {
+                    let _guard = StopIfPanicking(live);
                     // Before its workers find that it is gone.
                     committer.run().unwrap_or_else(fail);
                     // The rest of the committer goes here: the snapshot writer waits for it to hang up.
@@ -215,7 +227,10 @@ fn drive(
             .map(|mut worker| {
                 let fail = &fail;
                 // One worker's failure ends the run: the others drain and commit what they have.
-                scope.spawn(move || worker.run().unwrap_or_else(fail))
+                scope.spawn(move || {
+                    let _guard = StopIfPanicking(live);
+                    worker.run().unwrap_or_else(fail);
+                })
             })
             .collect();
         scope.spawn(|| {
@@ -240,6 +255,17 @@ fn drive(
     }
     ended.iter().for_each(|(stages, _)| live.merge_stages(stages));
     Ok(ended.iter().filter_map(|(_, first_output)| *first_output).min())
+}
+
+/// Ends the run when its thread panics: the others would go on without that thread's share of the input.
+struct StopIfPanicking<'a>(&'a Live);
+
+impl Drop for StopIfPanicking<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.stop();
+        }
+    }
 }
 
 /// Waits for threads; the error says that one of them panicked.
