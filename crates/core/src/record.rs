@@ -7,6 +7,8 @@ use crate::position::TaskId;
 /// The timestamp of a record whose source has none.
 pub const NO_TIMESTAMP: i64 = i64::MIN;
 const ABSENT: u32 = u32::MAX;
+/// The most room for payloads that a batch keeps when it is emptied.
+const KEPT_BYTES_MAX: usize = 8 << 20;
 
 /// A header: a name and bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,17 @@ impl RawBatch {
     /// An empty batch of a task.
     pub fn new(task: TaskId) -> Self {
         Self { task, ..Self::default() }
+    }
+
+    /// The same batch without records, for another task perhaps: its room is kept, up to a bound.
+    #[must_use]
+    pub fn emptied(mut self, task: TaskId) -> Self {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES_MAX);
+        self.slots.clear();
+        self.slots.shrink_to(KEPT_BYTES_MAX / size_of::<Slot>());
+        self.headers.clear();
+        Self { task, topic: None, ..self }
     }
 
     /// The partition these records come from.

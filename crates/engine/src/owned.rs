@@ -18,7 +18,10 @@ use crate::task::{EpochBuffer, Mode, Probe, Task};
 /// Bytes one poll may bring before it stops.
 pub(crate) const POLL_BYTES_MAX: usize = 4 << 20;
 /// Output bytes an epoch may hold before it closes early.
-const EPOCH_BYTES_MAX: usize = 16 << 20;
+const EPOCH_BYTES_MAX: usize = 4 << 20;
+/// Epochs of a task that may be with the committer: one that is committed, one that is next. What comes meanwhile joins
+/// the open one, so that a slow commit makes epochs larger, not more.
+const IN_FLIGHT_MAX: usize = 2;
 /// How often a task says where it stands.
 const STATUS_EVERY: Duration = Duration::from_millis(500);
 
@@ -30,6 +33,8 @@ pub(crate) struct Surroundings {
     pub(crate) stages: StageClock,
     /// Whether any step holds state: else snapshots are pointless.
     pub(crate) stateful: bool,
+    /// An empty batch with the room that one had which nothing holds any more: the next one need not grow into its own.
+    pub(crate) spare: RawBatch,
 }
 
 /// What a turn of a task came to.
@@ -52,8 +57,8 @@ pub(crate) struct OwnedTask {
     journal: Vec<JournalEntry>,
     buffer: EpochBuffer,
     opened: Option<Duration>,
-    /// Epochs handed over whose commit is not known yet.
-    pub(crate) in_flight: usize,
+    /// Epochs handed over whose commit is not known yet: the bytes of each.
+    in_flight: VecDeque<usize>,
     last_event: Duration,
     last_snapshot: Duration,
     last_status: Option<Duration>,
@@ -75,7 +80,7 @@ impl OwnedTask {
             journal: ready.journal,
             buffer: EpochBuffer::new(outputs),
             opened: None,
-            in_flight: 0,
+            in_flight: VecDeque::new(),
             last_event: now,
             last_snapshot: now,
             last_status: None,
@@ -87,24 +92,56 @@ impl OwnedTask {
         }
     }
 
-    /// One poll; what it came to. Epochs that close are put into `out`.
-    pub(crate) fn turn(&mut self, around: &mut Surroundings, out: &mut VecDeque<Epoch>) -> Result<Turn> {
+    /// Output bytes that are not committed yet.
+    pub(crate) fn uncommitted(&self) -> usize {
+        self.buffer.bytes() + self.in_flight.iter().sum::<usize>()
+    }
+
+    /// The oldest epoch that was handed over is committed, or was left out.
+    pub(crate) fn epoch_done(&mut self) {
+        self.in_flight.pop_front();
+    }
+
+    /// Whether the input was read to its end, and all of it committed.
+    pub(crate) fn is_done(&self) -> bool {
+        self.ended && self.in_flight.is_empty()
+    }
+
+    /// One poll, if there is room for what it brings; what it came to. Epochs that close are put into `out`.
+    pub(crate) fn turn(&mut self, room: bool, around: &mut Surroundings, out: &mut VecDeque<Epoch>) -> Result<Turn> {
+        let waits = self.in_flight.len() >= IN_FLIGHT_MAX;
+        let room = room && !(waits && self.buffer.bytes() >= EPOCH_BYTES_MAX);
+        let turn = if room { self.read(around, out)? } else { Turn::Idle };
+        if turn == Turn::Ended {
+            return Ok(turn);
+        }
+        let now = around.clock.now();
+        let due = self.opened.is_some_and(|o| now.saturating_sub(o) >= around.plan.settings.epoch_max);
+        if !waits && (due || self.buffer.bytes() >= EPOCH_BYTES_MAX) {
+            self.close(false, around, out);
+        }
+        self.show(now, around);
+        Ok(turn)
+    }
+
+    fn read(&mut self, around: &mut Surroundings, out: &mut VecDeque<Epoch>) -> Result<Turn> {
         let limit = PollLimit { records: around.plan.settings.batch_rows_max, bytes: POLL_BYTES_MAX };
-        let mut raw = RawBatch::new(self.task.id());
-        let turn = match self.source.poll(limit, &mut raw)? {
+        let mut raw = std::mem::take(&mut around.spare).emptied(self.task.id());
+        match self.source.poll(limit, &mut raw)? {
             Polled::Records => {
                 self.process(raw, around)?;
-                Turn::Worked
+                Ok(Turn::Worked)
             }
             Polled::End => {
                 self.advance(AdvanceCause::End, around)?;
                 self.close(true, around, out);
-                return Ok(Turn::Ended);
+                Ok(Turn::Ended)
             }
             nothing @ (Polled::CaughtUp | Polled::Waiting) => {
+                around.spare = raw;
                 // Drained: what is open is committed at once, so that a lone event does not wait; but while a commit
                 // is on its way, the next one gathers.
-                if (self.opened.is_some() || !self.journal.is_empty()) && self.in_flight == 0 {
+                if (self.opened.is_some() || !self.journal.is_empty()) && self.in_flight.is_empty() {
                     self.close(false, around, out);
                 }
                 let idle = around.clock.now().saturating_sub(self.last_event);
@@ -112,16 +149,9 @@ impl OwnedTask {
                 if silent && around.plan.source.idle_after.is_some_and(|after| idle >= after) {
                     self.advance(AdvanceCause::Idle, around)?;
                 }
-                Turn::Idle
+                Ok(Turn::Idle)
             }
-        };
-        let now = around.clock.now();
-        let due = self.opened.is_some_and(|o| now.saturating_sub(o) >= around.plan.settings.epoch_max);
-        if due || self.buffer.bytes() >= EPOCH_BYTES_MAX {
-            self.close(false, around, out);
         }
-        self.show(now, around);
-        Ok(turn)
     }
 
     fn process(&mut self, mut raw: RawBatch, around: &mut Surroundings) -> Result<()> {
@@ -132,7 +162,10 @@ impl OwnedTask {
         self.dirty = true;
         let (events, predictions) = (self.buffer.events, self.buffer.predictions);
         around.stages.start(raw.len());
-        self.task.feed(Arc::new(raw), Mode::Emit(&mut self.buffer), &mut around.stages)?;
+        let raw = Arc::new(raw);
+        self.task.feed(raw.clone(), Mode::Emit(&mut self.buffer), &mut around.stages)?;
+        // Windows may hold it.
+        around.spare = Arc::try_unwrap(raw).unwrap_or_default();
         around.live.events.fetch_add(self.buffer.events - events, Ordering::Relaxed);
         around.live.predictions.fetch_add(self.buffer.predictions - predictions, Ordering::Relaxed);
         Ok(())
@@ -192,7 +225,7 @@ impl OwnedTask {
         if snapshot {
             (self.dirty, self.snapshot_now, self.last_snapshot) = (false, false, now);
         }
-        self.in_flight += 1;
+        self.in_flight.push_back(buffer.bytes());
         out.push_back(Epoch {
             task: self.task.id(),
             lease: self.lease,

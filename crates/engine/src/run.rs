@@ -11,7 +11,7 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use millstream_connectors::{Backend, backend};
-use millstream_core::{CommitRecord, Error, Receipt, Result, Sink, Store, TaskId};
+use millstream_core::{CommitRecord, Error, RawBatch, Receipt, Result, Sink, Store, TaskId};
 
 use crate::artifacts;
 use crate::changes;
@@ -152,6 +152,7 @@ pub fn prepare(plan: &Arc<Plan>, options: &RunOptions, live: &Arc<Live>, around:
                 clock: around.clock.clone(),
                 stages: StageClock::new(plan),
                 stateful: !plan.fingerprints().is_empty(),
+                spare: RawBatch::default(),
             };
             let channels = WorkerChannels { starts, started, orders: orders_in.clone(), notices };
             lanes.workers.push(Worker::new(notices_in.len() - 1, surroundings, member, channels));

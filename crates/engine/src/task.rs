@@ -14,8 +14,8 @@ use millstream_core::error::Result;
 use millstream_core::rows::MetaColumns;
 use millstream_core::time::NO_EVENT_TIME;
 use millstream_core::{
-    Chunk, DeadLetter, Encoder, Error, EventTime, Meta, Progress, RawBatch, RecordRef, Rejection, Rows, StateReader,
-    StateSize, StateWriter, Step, StepOutput, TaskId, Watermark,
+    Chunk, DeadLetter, EncodedRecord, Encoder, Error, EventTime, Meta, Progress, RawBatch, RecordRef, Rejection, Rows,
+    StateReader, StateSize, StateWriter, Step, StepOutput, TaskId, Watermark,
 };
 
 use crate::artifacts::Serving;
@@ -60,14 +60,18 @@ impl EpochBuffer {
 
     /// Takes what is there, and leaves room for about as much again: the next epoch need not grow into it.
     pub fn take(&mut self) -> Self {
-        let room = |chunk: &Chunk| Chunk { data: Vec::with_capacity(chunk.data.len()), ..Chunk::default() };
+        let room = |chunk: &Chunk| Chunk {
+            data: Vec::with_capacity(chunk.data.len() + chunk.data.len() / 4),
+            records: Vec::with_capacity(chunk.records.len() + chunk.records.len() / 4),
+            ..Chunk::default()
+        };
         let next = Self { chunks: self.chunks.iter().map(room).collect(), ..Self::default() };
         std::mem::replace(self, next)
     }
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.chunks.iter().map(|c| c.data.len()).sum()
+        self.chunks.iter().map(|c| c.data.len() + c.records.len() * size_of::<EncodedRecord>()).sum()
     }
 }
 

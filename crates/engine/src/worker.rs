@@ -20,6 +20,9 @@ use crate::owned::{OwnedTask, Surroundings, Turn};
 /// The longest nap of a worker with nothing to do: bounds the latency that a lone event sees.
 const NAP_MAX: Duration = Duration::from_millis(1);
 
+/// Output bytes of all tasks together that may wait to be committed before nothing more is read.
+const UNCOMMITTED_BYTES_MAX: usize = 24 << 20;
+
 /// How often the group is asked which tasks to keep warm copies of.
 const WARM_ASK_EVERY: Duration = Duration::from_secs(2);
 
@@ -135,11 +138,13 @@ impl Worker {
     fn turns(&mut self) -> Result<bool> {
         let mut worked = false;
         let mut epochs: VecDeque<Epoch> = VecDeque::new();
+        let uncommitted = |slot: &Slot| if let Slot::Running(owned) = slot { owned.uncommitted() } else { 0 };
+        let room = self.slots.values().map(uncommitted).sum::<usize>() < UNCOMMITTED_BYTES_MAX;
         for slot in self.slots.values_mut() {
             if let Slot::Running(owned) = slot
                 && !owned.ended
             {
-                worked |= owned.turn(&mut self.around, &mut epochs)? != Turn::Idle;
+                worked |= owned.turn(room, &mut self.around, &mut epochs)? != Turn::Idle;
             }
         }
         self.outbox.extend(epochs.into_iter().map(Order::Commit));
@@ -172,7 +177,7 @@ impl Worker {
                     if let Some(Slot::Running(owned)) = self.slots.get_mut(&task)
                         && owned.lease == lease
                     {
-                        owned.in_flight = owned.in_flight.saturating_sub(1);
+                        owned.epoch_done();
                     }
                 }
                 Ok(Notice::Released { task, lease }) => {
@@ -322,7 +327,7 @@ impl Worker {
         if !self.outbox.is_empty() || !self.handing_over.is_empty() {
             return false;
         }
-        let finished = |slot: &Slot| matches!(slot, Slot::Running(owned) if owned.ended && owned.in_flight == 0);
+        let finished = |slot: &Slot| matches!(slot, Slot::Running(owned) if owned.is_done());
         if self.leaving || !self.member.is_open() {
             return (self.leaving || self.assigned_once) && self.slots.values().all(finished);
         }

@@ -17,9 +17,11 @@ use super::input::Protocol;
 use super::instance::Instance;
 use super::native::{Client, Context, Kind};
 use super::output::Acks;
+use super::rounds::RequestMax;
 use super::secret::Secret;
 use super::source::Reader;
 use super::token::oauth_token;
+use super::writer::Writer;
 use super::{Cluster, Connection, KafkaInput};
 use crate::codes::KAFKA_CLIENT;
 use crate::env::Env;
@@ -34,7 +36,7 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 /// Kinds of lines that are told apart.
 const LOG_KINDS_MAX: usize = 64;
 /// The kilobytes that are fetched ahead of each partition.
-const FETCH_AHEAD_KB: &str = "16384";
+const FETCH_AHEAD_KB: &str = "4096";
 /// Records and kilobytes that may wait in a producer.
 const PRODUCE_RECORDS: &str = "500000";
 const PRODUCE_KB: &str = "262144";
@@ -115,19 +117,18 @@ impl Clients {
     }
 
     /// The producer of everything a worker writes.
-    pub(super) fn producer(
-        &self,
-        cluster: &Cluster,
-        worker: u32,
-        delivery: Delivery,
-    ) -> Result<(Arc<Client>, Arc<Log>)> {
+    pub(super) fn producer(&self, cluster: &Cluster, worker: u32, delivery: Delivery) -> Result<Writer> {
         let mut config = cluster.connection.client_config(self.env.base_dir())?;
         cluster.producer.apply(&mut config);
         config.set("delivery.report.only.error", "true");
         defaults(
             &mut config,
             &[
-                ("linger.ms", "0"),
+                // Longer than it takes to hand over a round (see `rounds`), or its beginning would be a request of its own.
+                // Nothing waits for it to pass: a write is flushed when its offsets are sent.
+                ("linger.ms", "5"),
+                ("batch.size", "1000000"),
+                ("batch.num.messages", "10000"),
                 ("retry.backoff.ms", "2"),
                 ("retry.backoff.max.ms", "200"),
                 ("reconnect.backoff.ms", "50"),
@@ -152,8 +153,10 @@ impl Clients {
                 config.set("message.timeout.ms", "0");
             }
         }
+        let number = |name: &str| config.get(name).and_then(|text| text.parse().ok()).unwrap_or(1);
+        let request_max = RequestMax { records: number("batch.num.messages"), bytes: number("batch.size") };
         let log = self.context("producer");
-        Ok((self.make(Kind::Producer, config, &log)?, log))
+        Writer::new((self.make(Kind::Producer, config, &log)?, log), request_max)
     }
 }
 

@@ -24,6 +24,7 @@ mod probe;
 mod properties;
 mod record;
 mod refusal;
+mod rounds;
 mod secret;
 mod security;
 mod sink;

@@ -93,7 +93,7 @@ impl KafkaStore {
         if producing.writer.is_some() {
             return Ok(());
         }
-        let writer = Writer::new(self.clients.producer(&self.cluster, self.worker, self.delivery)?)?;
+        let writer = self.clients.producer(&self.cluster, self.worker, self.delivery)?;
         if self.delivery == Delivery::ExactlyOnce {
             self.init(&writer)?;
         }

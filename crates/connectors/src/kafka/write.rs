@@ -15,6 +15,7 @@ use super::decide::{Action, Call, Class, Leases, Next, classify, decide};
 use super::group::Place;
 use super::native::{Code, Failure, PartitionList, TopicState};
 use super::record::Stored;
+use super::rounds::Rounds;
 use super::source::passes;
 use super::store::{KafkaStore, Keeps};
 use super::txn::{Part, Producing};
@@ -279,16 +280,36 @@ impl<'a> Write<'a> {
         self.pause = (self.pause * 2).min(PAUSE_MAX);
     }
 
-    /// Gives the producer all records.
+    /// Gives the producer all records. Those of the last round may still be on their way.
     pub(super) fn send(&mut self) -> std::result::Result<(), Trouble> {
-        let store = self.store;
         let parts = std::mem::take(&mut self.parts);
-        let sent = self.writer().map_err(Trouble::from).and_then(|writer| {
-            writer.forget_undelivered();
-            send_parts(store, writer, &parts)
-        });
+        let sent = self.send_parts(&parts);
         self.parts = parts;
         sent
+    }
+
+    fn send_parts(&mut self, parts: &[Part]) -> std::result::Result<(), Trouble> {
+        let store = self.store;
+        let writer = self.writer()?;
+        writer.forget_undelivered();
+        send_journal(store, writer, parts)?;
+        let mut rounds = Rounds::new(parts, writer.request_max);
+        let mut first = true;
+        loop {
+            let round = rounds.next();
+            if round.is_empty() {
+                return Ok(());
+            }
+            if !std::mem::take(&mut first) {
+                self.drain()?;
+            }
+            let writer = self.writer()?;
+            for portion in round {
+                writer
+                    .send_portion(&store.cluster, &portion)?
+                    .map_err(|failure| produced(failure, portion.topic, portion.partition))?;
+            }
+        }
     }
 
     /// Gives the producer the commits, where they are records.
@@ -488,13 +509,8 @@ impl<'a> Write<'a> {
     }
 }
 
-fn send_parts(store: &KafkaStore, writer: &mut Writer, parts: &[Part]) -> std::result::Result<(), Trouble> {
+fn send_journal(store: &KafkaStore, writer: &mut Writer, parts: &[Part]) -> std::result::Result<(), Trouble> {
     for part in parts {
-        for append in &part.appends {
-            writer
-                .send_chunk(&store.cluster, &append.topic, append.partition, &append.chunk, append.records.clone())?
-                .map_err(|failure| produced(failure, &append.topic, append.partition))?;
-        }
         let partition = store.journal.partition(part.task);
         for (key, value) in &part.journal {
             writer

@@ -7,11 +7,12 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_core::{Chunk, Error, Result};
+use millstream_core::{Error, Result};
 
 use super::Cluster;
 use super::clients::Log;
 use super::native::{Client, Code, Delivery, Event, Failure, Outgoing, Queue, Topic, TopicState};
+use super::rounds::{Portion, RequestMax};
 use crate::codes::{KAFKA_CLIENT, KAFKA_COMMIT};
 
 /// Failed records that are remembered; the rest are counted only.
@@ -29,12 +30,14 @@ pub(super) struct Writer {
     pub(super) client: Arc<Client>,
     log: Arc<Log>,
     undelivered: Vec<Delivery>,
+    /// What a request of this producer may hold.
+    pub(super) request_max: RequestMax,
 }
 
 impl Writer {
-    pub(super) fn new((client, log): (Arc<Client>, Arc<Log>)) -> Result<Self> {
+    pub(super) fn new((client, log): (Arc<Client>, Arc<Log>), request_max: RequestMax) -> Result<Self> {
         let main = Queue::main(&client).ok_or_else(|| Error::new(KAFKA_CLIENT, "a producer has no queue"))?;
-        Ok(Self { topics: HashMap::new(), main, client, log, undelivered: Vec::new() })
+        Ok(Self { topics: HashMap::new(), main, client, log, undelivered: Vec::new(), request_max })
     }
 
     /// The handle of a topic, with the properties that its output wants.
@@ -51,15 +54,13 @@ impl Writer {
         }
     }
 
-    /// Gives the producer the records of a chunk. The inner error is Kafka's.
-    pub(super) fn send_chunk(
+    /// Gives the producer records of a chunk. The inner error is Kafka's.
+    pub(super) fn send_portion(
         &mut self,
         cluster: &Cluster,
-        topic: &str,
-        partition: u32,
-        chunk: &Chunk,
-        records: std::ops::Range<usize>,
+        portion: &Portion<'_>,
     ) -> Result<std::result::Result<(), Failure>> {
+        let Portion { topic, partition, chunk, records } = portion;
         let part = |(start, length): (u32, u32)| {
             chunk
                 .data
@@ -68,9 +69,9 @@ impl Writer {
         };
         let client = self.client.clone();
         let handle = self.topic(topic, cluster)?;
-        for record in chunk.records.get(records).unwrap_or_default() {
+        for record in chunk.records.get(records.clone()).unwrap_or_default() {
             let outgoing = Outgoing {
-                partition: partition as i32,
+                partition: *partition as i32,
                 key: record.key.map(part).transpose()?,
                 value: record.value.map(part).transpose()?,
                 // Kafka has no time before 1970.

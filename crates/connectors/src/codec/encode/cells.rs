@@ -16,7 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::codec::Timestamps;
-use crate::codec::json::write;
+use crate::codec::json::write::{self, Stamp};
 use crate::codec::text::time::{write_date, write_rfc3339};
 
 /// A column of a batch, ready to be written cell by cell.
@@ -51,7 +51,7 @@ enum Kind<'a> {
     /// Keys into the values.
     Dictionary(Cow<'a, [i32]>, Box<Cells<'a>>),
     List(Vec<(usize, usize)>, Box<Cells<'a>>),
-    Struct(Vec<(Vec<u8>, Cells<'a>)>),
+    Struct(Vec<(Stamp, Cells<'a>)>),
     /// Times, durations and intervals: strings that arrow writes.
     Display(ArrayFormatter<'a>),
 }
@@ -68,23 +68,28 @@ enum Texts<'a> {
 impl<'a> Texts<'a> {
     #[inline]
     fn get(&self, i: usize) -> &'a [u8] {
+        let (bytes, start, end) = self.place(i);
+        bytes.get(start..end).unwrap_or_default()
+    }
+
+    /// The bytes that hold it, where it begins and where it ends.
+    #[inline]
+    fn place(&self, i: usize) -> (&'a [u8], usize, usize) {
+        let whole = |bytes: &'a [u8]| (bytes, 0, bytes.len());
         match self {
-            Self::Small(offsets, bytes) => {
-                slice(bytes, offsets.get(i..i + 2).map(|pair| (pair[0] as usize, pair[1] as usize)))
-            }
-            Self::Large(offsets, bytes) => {
-                slice(bytes, offsets.get(i..i + 2).map(|pair| (pair[0] as usize, pair[1] as usize)))
-            }
-            Self::TextView(array) => array.value(i).as_bytes(),
-            Self::BytesView(array) => array.value(i),
-            Self::Fixed(array) => array.value(i),
+            Self::Small(offsets, bytes) => match offsets.get(i..i + 2) {
+                Some(&[start, end]) => (bytes, start as usize, end as usize),
+                _ => (bytes, 0, 0),
+            },
+            Self::Large(offsets, bytes) => match offsets.get(i..i + 2) {
+                Some(&[start, end]) => (bytes, start as usize, end as usize),
+                _ => (bytes, 0, 0),
+            },
+            Self::TextView(array) => whole(array.value(i).as_bytes()),
+            Self::BytesView(array) => whole(array.value(i)),
+            Self::Fixed(array) => whole(array.value(i)),
         }
     }
-}
-
-#[inline]
-fn slice(bytes: &[u8], range: Option<(usize, usize)>) -> &[u8] {
-    range.and_then(|(start, end)| bytes.get(start..end)).unwrap_or_default()
 }
 
 /// Whether columns of a type can be written as text.
@@ -209,7 +214,10 @@ impl<'a> Cells<'a> {
             Kind::Float64(values) => float(values[i], out),
             Kind::Float32(values) => float(values[i], out),
             Kind::Float16(array) => float(array.value(i).to_f32(), out),
-            Kind::Text(texts) => write::string_bytes(texts.get(i), out),
+            Kind::Text(texts) => {
+                let (bytes, start, end) = texts.place(i);
+                write::string_in(bytes, start, end, out);
+            }
             Kind::Dictionary(_, values) => values.write_json(self.entry(i).unwrap_or_default(), out),
             Kind::List(ranges, items) => {
                 let (start, end) = ranges.get(i).copied().unwrap_or_default();
@@ -224,7 +232,7 @@ impl<'a> Cells<'a> {
             }
             Kind::Struct(fields) => {
                 for (prefix, cells) in fields {
-                    out.extend_from_slice(prefix);
+                    prefix.write(out);
                     cells.write_json(i, out);
                 }
                 out.extend_from_slice(if fields.is_empty() { b"{}" } else { b"}" });
@@ -281,7 +289,10 @@ impl<'a> Cells<'a> {
                     integer(values[i], out);
                 }
             }
-            Kind::Text(texts) => out.extend_from_slice(texts.get(i)),
+            Kind::Text(texts) => {
+                let (bytes, start, end) = texts.place(i);
+                write::copy(bytes, start, end, out);
+            }
             Kind::Bytes(texts) => out.extend_from_slice(STANDARD.encode(texts.get(i)).as_bytes()),
             Kind::Dictionary(_, values) => values.write_text(self.entry(i).unwrap_or_default(), out),
             Kind::List(..) | Kind::Struct(_) => self.write_json(i, out),
@@ -353,12 +364,12 @@ fn fields(array: &dyn Array, timestamps: Timestamps) -> Option<Kind<'_>> {
 }
 
 /// What stands before each value of an object: `{"a":`, then `,"b":`.
-pub(crate) fn prefixes<'n>(names: impl Iterator<Item = &'n str>) -> Vec<Vec<u8>> {
+pub(crate) fn prefixes<'n>(names: impl Iterator<Item = &'n str>) -> Vec<Stamp> {
     let prefix = |(i, name): (usize, &str)| {
         let mut prefix = vec![if i == 0 { b'{' } else { b',' }];
         write::string(name, &mut prefix);
         prefix.push(b':');
-        prefix
+        Stamp::new(prefix)
     };
     names.enumerate().map(prefix).collect()
 }

@@ -8,10 +8,11 @@ use super::event::EventFields;
 use super::records::{Records, all_or_nothing, cells};
 use crate::codec::EncodeContext;
 use crate::codec::Timestamps;
+use crate::codec::json::write::Stamp;
 
 /// Writes every column in order, null as `null`: all rows of an output have the same keys.
 pub(crate) struct JsonEncoder {
-    prefixes: Vec<Vec<u8>>,
+    prefixes: Vec<Stamp>,
     timestamps: Timestamps,
     records: Records,
     event: Option<EventFields>,
@@ -46,7 +47,7 @@ impl JsonEncoder {
             }
             for (((prefix, cells), column), last) in self.prefixes.iter().zip(&cells).zip(0..).zip(&mut repeated) {
                 let start = out.len();
-                out.extend_from_slice(prefix);
+                prefix.write(out);
                 if column == 0 && begun {
                     // The prefix of the first column opens the object, which is open already.
                     if let Some(first) = out.get_mut(start) {

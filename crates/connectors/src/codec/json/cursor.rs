@@ -3,6 +3,7 @@
 //! The grammar is RFC 8259's, nothing more: no comments, no trailing commas, no `NaN`.
 
 use crate::codec::codes::{NOT_JSON, TOO_DEEP};
+use crate::codec::json::write::copy;
 use crate::codec::problem::{Parsed, Problem, shorten};
 use crate::codec::text::number::Number;
 
@@ -92,6 +93,12 @@ impl<'a> Cursor<'a> {
 
     pub(crate) fn is_at_end(&self) -> bool {
         self.at >= self.bytes.len()
+    }
+
+    /// Appends the text from `start` to `end`, which is often short.
+    #[inline(always)]
+    pub(crate) fn copy(&self, start: usize, end: usize, out: &mut Vec<u8>) {
+        copy(self.bytes, start, end, out);
     }
 
     /// The text from `start` to here.
@@ -349,19 +356,9 @@ fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
 /// The first place from `at` on where a quote, a backslash or a control character stands, or the end.
 #[inline(always)]
 pub(crate) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
     while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*eight);
-        let quote = word ^ (ONES * 0x22);
-        let backslash = word ^ (ONES * 0x5C);
-        // The lowest bit that is set is exact in each term; borrows reach only bytes above a true one.
-        let found = (quote.wrapping_sub(ONES) & !quote)
-            | (backslash.wrapping_sub(ONES) & !backslash)
-            | (word.wrapping_sub(ONES * 0x20) & !word);
-        let found = found & HIGH;
-        if found != 0 {
-            return at + (found.trailing_zeros() / 8) as usize;
+        if let Some(place) = special(*eight) {
+            return at + place;
         }
         at += 8;
     }
@@ -369,4 +366,37 @@ pub(crate) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
         at += 1;
     }
     at
+}
+
+/// Whether nothing in `bytes[start..end]` must be escaped in a JSON string. Looks at whole words, as far as there are
+/// some, beyond the end too.
+#[inline(always)]
+pub(crate) fn is_plain(bytes: &[u8], start: usize, end: usize) -> bool {
+    let mut at = start;
+    while at < end {
+        let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) else {
+            return plain_end(bytes.get(..end).unwrap_or(bytes), at) >= end;
+        };
+        if let Some(place) = special(*eight) {
+            return at + place >= end;
+        }
+        at += 8;
+    }
+    true
+}
+
+/// The first of eight bytes that is a quote, a backslash or a control character.
+#[inline(always)]
+fn special(eight: [u8; 8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let word = u64::from_le_bytes(eight);
+    let quote = word ^ (ONES * 0x22);
+    let backslash = word ^ (ONES * 0x5C);
+    // The lowest bit that is set is exact in each term; borrows reach only bytes above a true one.
+    let found = (quote.wrapping_sub(ONES) & !quote)
+        | (backslash.wrapping_sub(ONES) & !backslash)
+        | (word.wrapping_sub(ONES * 0x20) & !word);
+    let found = found & HIGH;
+    (found != 0).then(|| (found.trailing_zeros() / 8) as usize)
 }

@@ -30,7 +30,8 @@ impl Column {
                 if string.escaped {
                     string.unescape(bytes)?;
                 } else {
-                    bytes.extend_from_slice(string.raw.as_bytes());
+                    // The closing quote is behind it.
+                    cursor.copy(cursor.at - 1 - string.raw.len(), cursor.at - 1, bytes);
                 }
                 offsets.push(bytes.len() as i32);
                 self.pushed();
