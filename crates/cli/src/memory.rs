@@ -5,7 +5,8 @@
 
 use std::ffi::{c_int, c_long};
 
-/// Cheaper than the system's where many threads make and drop record batches.
+/// Cheaper than the system's where many threads make and drop record batches. Serves the C libraries too: librdkafka makes
+/// two blocks a record, often freed by another thread.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -25,7 +25,7 @@ use crate::owned::{StageClock, Surroundings};
 use crate::plan::Plan;
 use crate::recovery::WayOut;
 use crate::snapshot::{Snapshot, SnapshotStore};
-use crate::starter::Starter;
+use crate::starter::{Recoverer, Starter};
 use crate::worker::{Worker, WorkerChannels};
 
 /// Once a run is asked to end, a commit may take this long before it is given up.
@@ -136,12 +136,15 @@ pub fn prepare(plan: &Arc<Plan>, options: &RunOptions, live: &Arc<Live>, around:
             let (starts, start_orders) = sync_channel(STARTS_MAX);
             let (started_in, started) = sync_channel(STARTS_MAX);
             let member = backend.member(number as u32, workers as u32)?;
-            lanes.starters.push(Starter {
+            let recoverer = Recoverer {
                 workshop: Workshop { plan: plan.clone(), snapshots: around.snapshots.clone(), format: format.clone() },
                 live: live.clone(),
                 store: store.clone(),
                 opener: member.opener(),
                 way_out: options.way_out,
+            };
+            lanes.starters.push(Starter {
+                recoverer,
                 orders: start_orders,
                 started: started_in,
                 warm: BTreeMap::new(),

@@ -1,17 +1,20 @@
 //! A starter: brings tasks to their committed positions. One thread a worker, so that the tasks the worker owns already
-//! go on while new ones are recovered; it ends when its worker has hung up.
+//! go on while new ones are recovered; it ends when its worker has hung up. Several tasks that come at once are started by
+//! as many threads as there are cores, up to a bound: where partitions move, each waits for its own state only.
 //!
 //! What to do is decided in [`crate::recovery`]; here it is done: the newest usable snapshot is loaded, and events and
 //! journal after it are folded up to the committed position. Between orders it folds warm copies along, of tasks that other
 //! workers own (`standby:`): a worker that is given such a task has little left to fold.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use millstream_core::{CommitRecord, Delivery, Error, JournalEntry, Opener, Position, Result, Source, Store, TaskId};
+use millstream_core::{
+    CommitRecord, Delivery, Error, JournalEntry, Lease, Opener, Position, Result, Source, Store, TaskId,
+};
 
 use crate::artifacts;
 use crate::codes::{STATE_LOCATION, STATE_LOST};
@@ -26,18 +29,36 @@ use crate::task::Task;
 /// How often warm copies look for new commits.
 const WARM_EVERY: Duration = Duration::from_millis(250);
 
+/// Tasks that one starter brings to their positions at the same time, at most: each holds a snapshot in memory.
+const AT_ONCE_MAX: usize = 4;
+/// How often a starter with tasks in the making looks for more orders.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
 /// Starts tasks for one worker.
 pub struct Starter {
+    pub(crate) recoverer: Recoverer,
+    pub(crate) orders: Receiver<StartOrder>,
+    pub(crate) started: SyncSender<Started>,
+    /// Copies of tasks that others own.
+    pub(crate) warm: BTreeMap<TaskId, Option<Fold>>,
+}
+
+/// What it takes to bring a task to its committed position.
+pub(crate) struct Recoverer {
     pub(crate) workshop: Workshop,
     pub(crate) live: Arc<Live>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) opener: Arc<dyn Opener>,
     /// What the user allows where state can't be rebuilt.
     pub(crate) way_out: Option<WayOut>,
-    pub(crate) orders: Receiver<StartOrder>,
-    pub(crate) started: SyncSender<Started>,
-    /// Copies of tasks that others own.
-    pub(crate) warm: BTreeMap<TaskId, Option<Fold>>,
+}
+
+/// A task that is to be started, with its warm copy if there is one.
+struct Job {
+    task: TaskId,
+    lease: Lease,
+    cancelled: Cancel,
+    warm: Option<Fold>,
 }
 
 /// A task brought to its committed position.
@@ -57,7 +78,14 @@ impl Starter {
                 false => self.orders.recv_timeout(WARM_EVERY),
             };
             let go_on = match order {
-                Ok(order) => self.take(order),
+                Ok(StartOrder::Start { task, lease, cancelled }) => {
+                    let first = self.job(task, lease, cancelled);
+                    self.start_at_once(first)
+                }
+                Ok(StartOrder::Warm(tasks)) => {
+                    choose_warm(&mut self.warm, tasks);
+                    true
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     self.keep_warm();
                     true
@@ -68,6 +96,45 @@ impl Starter {
                 break;
             }
         }
+    }
+
+    /// Starts this task and those that are ordered meanwhile; false when the worker has hung up.
+    fn start_at_once(&mut self, first: Job) -> bool {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(AT_ONCE_MAX);
+        let (jobs_in, jobs) = mpsc::channel();
+        let jobs = Mutex::new(jobs);
+        let unfinished = AtomicUsize::new(1);
+        // The receiver lives for as long as the scope.
+        drop(jobs_in.send(first));
+        let mut hung_up = false;
+        std::thread::scope(|scope| {
+            let (jobs, unfinished, recoverer) = (&jobs, &unfinished, &self.recoverer);
+            for _ in 0..threads {
+                let started = self.started.clone();
+                scope.spawn(move || {
+                    let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    while let Ok(job) = next() {
+                        // A worker that has hung up is noticed by its orders.
+                        drop(started.send(recoverer.run(job)));
+                        unfinished.fetch_sub(1, Ordering::AcqRel);
+                    }
+                });
+            }
+            while !hung_up && unfinished.load(Ordering::Acquire) > 0 {
+                match self.orders.recv_timeout(LOOK_EVERY) {
+                    Ok(StartOrder::Start { task, lease, cancelled }) => {
+                        unfinished.fetch_add(1, Ordering::AcqRel);
+                        let warm = self.warm.remove(&task).flatten();
+                        drop(jobs_in.send(Job { task, lease, cancelled, warm }));
+                    }
+                    Ok(StartOrder::Warm(tasks)) => choose_warm(&mut self.warm, tasks),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => hung_up = true,
+                }
+            }
+            drop(jobs_in);
+        });
+        !hung_up
     }
 
     /// Starts one task, if one is waiting, or folds warm copies along; whether there was an order.
@@ -84,25 +151,52 @@ impl Starter {
     fn take(&mut self, order: StartOrder) -> bool {
         match order {
             StartOrder::Start { task, lease, cancelled } => {
-                let ready = if cancelled.is_cancelled() { Ok(None) } else { self.start(task, &cancelled) };
-                self.started.send(Started { task, lease, ready }).is_ok()
+                let job = self.job(task, lease, cancelled);
+                self.started.send(self.recoverer.run(job)).is_ok()
             }
             StartOrder::Warm(tasks) => {
-                self.warm.retain(|task, _| tasks.contains(task));
-                for task in tasks {
-                    self.warm.entry(task).or_default();
-                }
+                choose_warm(&mut self.warm, tasks);
                 true
             }
         }
+    }
+
+    fn job(&mut self, task: TaskId, lease: Lease, cancelled: Cancel) -> Job {
+        Job { task, lease, cancelled, warm: self.warm.remove(&task).flatten() }
+    }
+
+    /// Folds every warm copy up to the newest commit of its owner. A copy is a convenience: one that fails is made anew.
+    fn keep_warm(&mut self) {
+        for (task, copy) in &mut self.warm {
+            if let Err(error) = self.recoverer.warm_up(*task, copy) {
+                tracing::debug!(task = %task, code = error.code().id, "a warm copy is given up for now: {error}");
+                *copy = None;
+            }
+        }
+    }
+}
+
+/// Keeps copies of these tasks, and of no others.
+fn choose_warm(warm: &mut BTreeMap<TaskId, Option<Fold>>, tasks: Vec<TaskId>) {
+    warm.retain(|task, _| tasks.contains(task));
+    for task in tasks {
+        warm.entry(task).or_default();
+    }
+}
+
+impl Recoverer {
+    fn run(&self, job: Job) -> Started {
+        let Job { task, lease, cancelled, warm } = job;
+        let ready = if cancelled.is_cancelled() { Ok(None) } else { self.start(task, warm, &cancelled) };
+        Started { task, lease, ready }
     }
 
     fn plan(&self) -> &Arc<Plan> {
         &self.workshop.plan
     }
 
-    fn start(&mut self, id: TaskId, cancelled: &Cancel) -> Result<Option<Ready>> {
-        let warm = self.warm.remove(&id).flatten();
+    fn start(&self, id: TaskId, warm: Option<Fold>, cancelled: &Cancel) -> Result<Option<Ready>> {
+        let began = Instant::now();
         let plan = self.plan().clone();
         // What can't be read again has no memory: each run begins with what comes now.
         let replayable = plan.source.spec.delivery() > Delivery::AtMostOnce;
@@ -135,6 +229,7 @@ impl Starter {
         let journal = artifacts::changes(&plan, &record.artifacts, record.position.offset);
         let task = if journal.is_empty() { task } else { self.workshop.moved(&task, self.workshop.new_task(id)?)? };
         source.seek(&record.position)?;
+        tracing::debug!(task = %id, ms = began.elapsed().as_millis() as u64, "the task is at its committed position");
         Ok(Some(Ready { task, source, start: record.start.clone(), journal, record, snapshot_now: lossy }))
     }
 
@@ -159,18 +254,6 @@ impl Starter {
         let journal = journal.into_iter().take((commit.journal_len - warm.journal_len) as usize).collect();
         let there = warm.run(&self.workshop, &commit.position, journal, cancelled, Some(&self.live))?;
         Ok(there.then_some(Recovered { task: warm.task, source: warm.source, lossy: false }))
-    }
-
-    /// Folds every warm copy up to the newest commit of its owner. A copy is a convenience: one that fails is made anew.
-    fn keep_warm(&mut self) {
-        let mut warm = std::mem::take(&mut self.warm);
-        for (task, copy) in &mut warm {
-            if let Err(error) = self.warm_up(*task, copy) {
-                tracing::debug!(task = %task, code = error.code().id, "a warm copy is given up for now: {error}");
-                *copy = None;
-            }
-        }
-        self.warm = warm;
     }
 
     fn warm_up(&self, id: TaskId, copy: &mut Option<Fold>) -> Result<()> {
@@ -203,6 +286,7 @@ impl Starter {
         let plan = self.plan();
         let steps = plan.fingerprints();
         let mut source = self.opener.open(id)?;
+        let began = Instant::now();
         let (snapshots, mut trouble) = match steps.is_empty() {
             true => (Vec::new(), None),
             false => self.load_snapshots(id, commit, &steps),
@@ -257,6 +341,7 @@ impl Starter {
             }
         };
         drop(snapshots);
+        tracing::debug!(task = %id, ms = began.elapsed().as_millis() as u64, "the state of its snapshot is loaded");
         // What was written after the commit that was read belongs to a newer one.
         let journal = self.store.load_journal(&plan.name, id, fold.journal_len)?;
         let journal = journal.into_iter().take(commit.journal_len.saturating_sub(fold.journal_len) as usize).collect();

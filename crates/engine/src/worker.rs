@@ -200,9 +200,11 @@ impl Worker {
             Change::Assigned(_) if self.leaving => Ok(()),
             Change::Assigned(tasks) => {
                 self.assigned_once = true;
+                tracing::debug!(tasks = tasks.len(), "the group assigned tasks to this worker");
                 tasks.into_iter().try_for_each(|(task, lease)| self.start(task, lease))
             }
             Change::Revoked(tasks) => {
+                tracing::debug!(tasks = %list(&tasks), "the group wants tasks back");
                 self.give_up(&tasks, true);
                 Ok(())
             }
@@ -296,6 +298,7 @@ impl Worker {
             return Ok(());
         }
         let tasks: Vec<TaskId> = std::mem::take(&mut self.handing_over).into_iter().collect();
+        tracing::debug!(tasks = %list(&tasks), "tasks are given back");
         self.member.release(&tasks)
     }
 

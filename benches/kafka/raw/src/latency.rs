@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> Result<()> {
         return Err(format!("{path} has {} events from {first} on, {most} are needed", lines.len()));
     }
     let number_of_first = lines.first().and_then(|line| number(line)).ok_or("the first event has no number")?;
-    let producer = load::producer(brokers, args.text("in")?, "0")?;
+    let producer = load::producer(brokers, args.text("in")?, args.optional("producer-linger-ms").unwrap_or("5"))?;
     let mut consumer = Consumer::assign(&watch::properties(brokers), args.text("out")?, &watch::offsets(args)?)?;
     let patience = Duration::from_secs_f64(args.number("patience-s", 60.0)?);
     // The consumer's connections are made before the clock starts.

@@ -30,7 +30,7 @@ use crate::look::Owner;
 /// After this, the broker ends a transaction by itself: how long a crash can hold up whoever takes over.
 pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// A member learns of a rebalance by its next heartbeat, and a partition that moves waits for two of them.
-const HEARTBEAT_MAX: Duration = Duration::from_millis(500);
+const HEARTBEAT_MAX: Duration = Duration::from_millis(300);
 /// How often lines of one kind are logged.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 /// Kinds of lines that are told apart.

@@ -8,10 +8,13 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
 
+use super::key::spread;
+
 /// Byte strings by number, with the count of references to each.
 #[derive(Debug, Default)]
 pub struct Interner {
-    table: HashTable<u32>,
+    /// Hashes and numbers.
+    table: HashTable<(u32, u32)>,
     entries: Vec<Entry>,
     free: Vec<u32>,
     state: FixedState,
@@ -28,15 +31,16 @@ struct Entry {
 impl Interner {
     /// The number of a string, with one more reference to it.
     pub fn intern(&mut self, bytes: &[u8]) -> u64 {
-        let hash = self.state.hash_one(bytes);
+        let hash = self.state.hash_one(bytes) as u32;
         let entries = &self.entries;
-        let same =
-            |&id: &u32| entries.get(id as usize).is_some_and(|e| e.hash == hash as u32 && e.bytes.as_ref() == bytes);
-        if let Some(&id) = self.table.find(u64::from(hash as u32), same) {
+        let same = |&(known, id): &(u32, u32)| {
+            known == hash && entries.get(id as usize).is_some_and(|entry| entry.bytes.as_ref() == bytes)
+        };
+        if let Some(&(_, id)) = self.table.find(spread(hash), same) {
             self.retain(u64::from(id));
             return u64::from(id);
         }
-        let entry = Entry { bytes: bytes.into(), hash: hash as u32, references: 1 };
+        let entry = Entry { bytes: bytes.into(), hash, references: 1 };
         self.bytes += bytes.len();
         let id = match self.free.pop() {
             Some(id) => {
@@ -50,9 +54,7 @@ impl Interner {
                 (self.entries.len() - 1) as u32
             }
         };
-        let entries = &self.entries;
-        self.table
-            .insert_unique(u64::from(hash as u32), id, |&id| entries.get(id as usize).map_or(0, |e| u64::from(e.hash)));
+        self.table.insert_unique(spread(hash), (hash, id), |&(hash, _)| spread(hash));
         u64::from(id)
     }
 
@@ -74,7 +76,7 @@ impl Interner {
         }
         self.bytes -= entry.bytes.len();
         entry.bytes = Box::default();
-        if let Ok(found) = self.table.find_entry(u64::from(entry.hash), |&other| u64::from(other) == id) {
+        if let Ok(found) = self.table.find_entry(spread(entry.hash), |&(_, known)| u64::from(known) == id) {
             found.remove();
             self.free.push(id as u32);
         }
@@ -94,7 +96,7 @@ impl Interner {
 
     /// Bytes held, estimated.
     pub fn heap_bytes(&self) -> usize {
-        self.bytes + self.entries.capacity() * size_of::<Entry>() + self.table.capacity() * 5
+        self.bytes + self.entries.capacity() * size_of::<Entry>() + self.table.capacity() * 9
     }
 }
 

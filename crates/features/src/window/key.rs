@@ -171,6 +171,6 @@ impl KeyTable {
 
 /// The table takes its tag from the upper bits and its place from the lower ones.
 #[inline]
-fn spread(hash: u32) -> u64 {
+pub(super) fn spread(hash: u32) -> u64 {
     u64::from(hash) << 32 | u64::from(hash)
 }

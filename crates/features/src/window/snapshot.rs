@@ -104,6 +104,7 @@ pub fn read(operators: &mut [&mut WindowOperator], state: &mut StateReader<'_>, 
         Extent::Whole => operators.iter_mut().for_each(|operator| clear(operator)),
     }
     let mut complete = 0;
+    let mut words = Vec::new();
     while let Some(entry) = entries::read(state)? {
         let mut id = StateReader::new(entry.id);
         let [low, high, sort] = *id.raw(3)? else { return Err(corrupt("an entry of no sort")) };
@@ -124,7 +125,7 @@ pub fn read(operators: &mut [&mut WindowOperator], state: &mut StateReader<'_>, 
             (KEY, value) => {
                 let store = usize::from(u16::from_le_bytes([id.u8()?, id.u8()?]));
                 let store = operator.stores.get_mut(store).ok_or_else(|| corrupt("a key of no window"))?;
-                apply_key(store, id.opt_rest()?, value)?;
+                apply_key(store, id.opt_rest()?, value, &mut words)?;
             }
             _ => return Err(corrupt("an entry of no sort")),
         }
@@ -227,8 +228,8 @@ fn holds(row: &[u64], flag: u64) -> bool {
     flag == 0 || row.get(1).is_some_and(|flags| flags & flag != 0)
 }
 
-/// Puts the state of a key in the place of what it was, or takes the key out.
-fn apply_key(store: &mut Store, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<()> {
+/// Puts the state of a key in the place of what it was, or takes the key out. `words` is scratch.
+fn apply_key(store: &mut Store, key: Option<&[u8]>, value: Option<&[u8]>, words: &mut Vec<u64>) -> Result<()> {
     store.unscheduled = true;
     let Store { plan, table, slots, free, interner, rows, .. } = store;
     let same = |slot: u32, bytes: &[u8]| slots.get(slot as usize).and_then(|p| p.key.bytes()) == Some(bytes);
@@ -242,7 +243,7 @@ fn apply_key(store: &mut Store, key: Option<&[u8]>, value: Option<&[u8]>) -> Res
         }
         return Ok(());
     };
-    let partition = read_key(key, plan, interner, &mut StateReader::new(value))?;
+    let partition = read_key(key, plan, interner, &mut StateReader::new(value), words)?;
     *rows += partition.ring.len();
     match known.and_then(|slot| slots.get_mut(slot as usize)) {
         Some(place) => {
@@ -262,6 +263,7 @@ fn read_key(
     plan: &StorePlan,
     interner: &mut Interner,
     state: &mut StateReader<'_>,
+    scratch: &mut Vec<u64>,
 ) -> Result<Partition> {
     let (base, end, settled) = (state.u64()?, state.u64()?, state.u64()?);
     if base > end || end >= u64::MAX - 2 {
@@ -272,8 +274,8 @@ fn read_key(
     let words = usize::try_from(end - base).ok().and_then(|rows| rows.checked_mul(plan.stride));
     let words = words.ok_or_else(|| corrupt("more rows than there can be"))?;
     partition.ring = if plan.interns {
-        let rows = read_rows(end - base, plan, interner, state)?;
-        Ring::filled(base, end - base, plan.stride, rows.into_iter())
+        read_rows(end - base, plan, interner, state, scratch)?;
+        Ring::filled(base, end - base, plan.stride, scratch.iter().copied())
     } else {
         Ring::filled(base, end - base, plan.stride, state.words(words)?)
     };
@@ -286,9 +288,15 @@ fn read_key(
 }
 
 /// Reads rows with strings in them.
-fn read_rows(rows: u64, plan: &StorePlan, interner: &mut Interner, state: &mut StateReader<'_>) -> Result<Vec<u64>> {
+fn read_rows(
+    rows: u64,
+    plan: &StorePlan,
+    interner: &mut Interner,
+    state: &mut StateReader<'_>,
+    words: &mut Vec<u64>,
+) -> Result<()> {
     let head = plan.stride - plan.cells.len();
-    let mut words = Vec::new();
+    words.clear();
     for _ in 0..rows {
         let start = words.len();
         words.extend(state.words(head)?);
@@ -303,7 +311,7 @@ fn read_rows(rows: u64, plan: &StorePlan, interner: &mut Interner, state: &mut S
             words.push(word);
         }
     }
-    Ok(words)
+    Ok(())
 }
 
 fn read_frames(
