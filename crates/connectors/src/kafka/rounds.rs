@@ -86,7 +86,7 @@ fn fitting(records: &[EncodedRecord], left: &mut RequestMax, first: bool) -> usi
     for record in records {
         let bytes = size(record);
         let fits = left.records > 0 && bytes <= left.bytes;
-        if !fits && !(first && count == 0) {
+        if !(fits || first && count == 0) {
             break;
         }
         left.records = left.records.saturating_sub(1);
