@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use crate::artifacts;
 use crate::codes::{STATE_LOCATION, STATE_LOST};
 use crate::fold::{Fold, Workshop};
 use crate::live::Live;
-use crate::messages::{Cancel, Ready, StartOrder, Started};
+use crate::messages::{Cancel, Ready, STARTS_MAX, StartOrder, Started};
 use crate::plan::Plan;
 use crate::recovery::{self, Lack, Seen, Start, WayOut};
 use crate::snapshot::Loaded;
@@ -101,7 +101,7 @@ impl Starter {
     /// Starts this task and those that are ordered meanwhile; false when the worker has hung up.
     fn start_at_once(&mut self, first: Job) -> bool {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(AT_ONCE_MAX);
-        let (jobs_in, jobs) = mpsc::channel();
+        let (jobs_in, jobs) = sync_channel(STARTS_MAX);
         let jobs = Mutex::new(jobs);
         let unfinished = AtomicUsize::new(1);
         // The receiver lives for as long as the scope.
@@ -109,18 +109,23 @@ impl Starter {
         let mut hung_up = false;
         std::thread::scope(|scope| {
             let (jobs, unfinished, recoverer) = (&jobs, &unfinished, &self.recoverer);
-            for _ in 0..threads {
+            let start = |_| {
                 let started = self.started.clone();
                 scope.spawn(move || {
                     let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     while let Ok(job) = next() {
-                        // A worker that has hung up is noticed by its orders.
-                        drop(started.send(recoverer.run(job)));
+                        if started.send(recoverer.run(job)).is_err() {
+                            break;
+                        }
                         unfinished.fetch_sub(1, Ordering::AcqRel);
                     }
-                });
-            }
-            while !hung_up && unfinished.load(Ordering::Acquire) > 0 {
+                })
+            };
+            let threads: Vec<_> = (0..threads).map(start).collect();
+            // One that ends before it is told to finds the worker gone, or has panicked: then so does the scope, which ends
+            // the run.
+            let ended = || threads.iter().any(|thread| thread.is_finished());
+            while !hung_up && unfinished.load(Ordering::Acquire) > 0 && !ended() {
                 match self.orders.recv_timeout(LOOK_EVERY) {
                     Ok(StartOrder::Start { task, lease, cancelled }) => {
                         unfinished.fetch_add(1, Ordering::AcqRel);
