@@ -2,7 +2,7 @@
 //!
 //! librdkafka has one request under way for each partition, and while more records of that partition wait behind it, the
 //! thread of that broker polls without a pause (it takes the records in flight for requests, of which five may be: see
-//! `rd_kafka_toppar_producer_serve`). A third of a busy producer's CPU time went there. So a producer is given no more of
+//! `rd_kafka_toppar_producer_serve`). A quarter of a busy producer's CPU time went there. So a producer is given no more of
 //! each partition than one request holds, and the next round when that one is answered.
 
 use std::collections::{HashMap, VecDeque};
